@@ -1,0 +1,54 @@
+"""The application, and the one place that turns a :class:`DofaError` into a line and an exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dofa_cli import __version__
+from dofa_cli.cli import weights
+from dofa_cli.errors import DofaError
+
+
+class Verbs(TyperGroup):
+    """A command group whose expected errors end in one line on stderr instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; print a :class:`DofaError` and exit with its code."""
+        try:
+            return super().invoke(ctx)
+        except DofaError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
+)
+app.add_typer(weights.app, name="weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dofa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[  # noqa: ARG001, FBT002 - typer calls back
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Georeferenced embeddings and maps from any sensor with the DOFA foundation model."""
+
+
+def run() -> None:
+    """Entry point of the ``dofa`` console script."""
+    app()

@@ -1,0 +1,26 @@
+"""The wavelength-conditioned prediction layer of masked pretraining."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dofa_cli.model.patch_embed import KERNEL_SCALE, WeightGenerator
+
+
+class DynamicPrediction(nn.Module):
+    """Predict the pixels of every patch, for any number of bands, with generated weights.
+
+    Rows of the generated matrix are ordered (band, row, col) as in the published code, although its targets are
+    patchified as (row, col, band). Its bias is generated and, as published, not used.
+    """
+
+    def __init__(self, patch_size: int, decoder_dim: int) -> None:
+        super().__init__()
+        self.decoder_dim = decoder_dim
+        self.weight_generator = WeightGenerator(patch_size * patch_size * decoder_dim, decoder_dim)
+
+    def forward(self, tokens: Tensor, wave_features: Tensor) -> Tensor:
+        """Map decoder tokens (N, L, d) and the encoder's features (bands, 128) to pixels (N, L, bands·p·p)."""
+        weight, _ = self.weight_generator(wave_features)
+        return F.linear(tokens, weight.view(-1, self.decoder_dim) * KERNEL_SCALE)

@@ -1,0 +1,112 @@
+"""Choose processor and precision, and switch on the fast products that keep float32's accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
+
+import torch
+from torch import nn
+
+from dofa_cli.errors import DeviceError
+
+FLOAT32_ROUNDING = 2e-5
+"""Largest relative error of a product of 768 terms that still counts as float32."""
+CPU_BATCH = 4
+GPU_BATCH = 64
+
+
+class Precision(StrEnum):
+    """Arithmetic of the transformer; pixels, softmax, norms and blending stay in float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch dtype (not for ``auto``)."""
+        return torch.float32 if self is Precision.FLOAT32 else getattr(torch, self.value)  # type: ignore[no-any-return]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; :class:`DeviceError` if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"No device '{name}'. Use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"Device '{name}' is not here: PyTorch sees {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Precision:
+    """Resolve ``auto``: bfloat16 on a GPU that has it, float32 elsewhere; refuse float16 on a CPU."""
+    if precision is Precision.FLOAT16 and device.type == "cpu":
+        raise DeviceError("float16 on a CPU is slower than float32 and less exact. Use --precision bfloat16 or float32.")
+    if precision is not Precision.AUTO:
+        return precision
+    gains = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Precision.BFLOAT16 if gains else Precision.FLOAT32
+
+
+def choose_batch(device: torch.device) -> int:
+    """Windows a forward: what was quickest in measurement (see ``benchmarks/``)."""
+    return GPU_BATCH if device.type == "cuda" else CPU_BATCH
+
+
+def lower_linears(model: nn.Module, dtype: torch.dtype) -> None:
+    """Store the linear layers' weights in ``dtype``, so that autocast need not convert them on every forward."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Run the body without gradients, in ``precision``, with the quickest products of that accuracy."""
+    lowered = precision is not Precision.FLOAT32
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, precision.dtype if lowered else torch.bfloat16, enabled=lowered),
+        _onednn_products(device.type == "cpu" and not lowered and onednn_keeps_float32()),
+    ):
+        yield
+
+
+@cache
+def onednn_keeps_float32() -> bool:
+    """Whether oneDNN's products, asked for by the permission to use bfloat16, still come out in float32.
+
+    PyTorch otherwise multiplies float32 matrices through MKL, which runs at about half the rate on AMD processors. A
+    processor with AMX does use the permission and rounds; so the products are tried and compared with float64.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(shape, generator=generator) for shape in ((788, 768), (768, 768)))
+    exact = x.double() @ w.double()
+    with _onednn_products(True):
+        found = nn.functional.linear(x, w.T)
+        batched = torch.bmm(x[None], w[None])[0]
+    error = max(float((y - exact).abs().max()) for y in (found, batched))
+    return error <= FLOAT32_ROUNDING * float(exact.abs().max())
+
+
+@contextmanager
+def _onednn_products(enabled: bool) -> Iterator[None]:
+    if not enabled:
+        yield
+        return
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before

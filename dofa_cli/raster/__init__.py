@@ -1,0 +1,1 @@
+"""Pixels and grids: numpy, Dask and GDAL, never torch."""

@@ -1,0 +1,170 @@
+"""What a file says about itself: bands, grid, masks, tags. Reads no pixels but a thumbnail of alpha bands."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+
+from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, SceneNotFound
+from dofa_cli.raster.source import Grid, georeference, warp_options
+
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, in our own words
+_REMOTE = re.compile(r"^(?:[a-z0-9+]+://|/vsi|[A-Z0-9_]+:)")
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:T(\d{6}))?(?!\d)")
+_THUMBNAIL = 256
+_OPAQUE_LEVELS = 2
+
+
+@dataclass(frozen=True)
+class FileBand:
+    """One band of one file. ``index`` counts from 1; ``scale`` and ``offset`` are GDAL's band metadata."""
+
+    path: str
+    index: int
+    in_file: int
+    text: str | None
+    colour: str | None
+    dtype: np.dtype[Any]
+    nodata: float | None
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's description. ``has_mask`` means that alpha or mask bands tell valid pixels from others."""
+
+    path: str
+    bands: tuple[FileBand, ...]
+    grid: Grid
+    block: tuple[int, int]
+    pixel_interleaved: bool
+    has_mask: bool
+    tags: dict[str, str]
+    is_affine: bool
+    taken: datetime | None
+
+    @property
+    def name(self) -> str:
+        """The file's name without folders."""
+        return PurePosixPath(self.path).name
+
+
+def read_header(path: str) -> Header:
+    """Open a file and describe it.
+
+    Raises :class:`SceneNotFound`, :class:`NotARaster`, :class:`DamagedRaster` or :class:`NoBands`.
+    """
+    if not _REMOTE.match(path) and not Path(path).exists():
+        raise SceneNotFound(f"No such file: {path}.")
+    try:
+        with rasterio.open(path) as file:
+            return _describe(path, file)
+    except RasterioError as error:
+        raise _refusal(path, str(error)) from None
+
+
+def warped_header(header: Header, crs: str, resolution: float | None) -> Header:
+    """Return the header as it looks warped to ``crs``, with square pixels of ``resolution`` CRS units if given."""
+    try:
+        target = CRS.from_user_input(crs)
+        with rasterio.open(header.path) as file:
+            source_crs = georeference(file)
+            if source_crs is None:
+                raise GridError(f"{header.path} has no coordinates to warp from.")
+            with WarpedVRT(file, src_crs=source_crs, crs=target, **warp_options(file)) as view:
+                grid = Grid(view.transform, view.crs, view.height, view.width)
+    except CRSError:
+        raise GridError(f"--warp '{crs}' is not a coordinate system. Write for instance EPSG:32633.") from None
+    except RasterioError as error:
+        raise GridError(f"Cannot warp {header.path} to {crs}: {error}. Warp it with gdalwarp first.") from None
+    return replace(header, grid=with_resolution(grid, resolution) if resolution else grid, is_affine=True)
+
+
+def with_resolution(grid: Grid, resolution: float) -> Grid:
+    """Return a grid over the same ground with square pixels of ``resolution`` CRS units."""
+    factor = resolution / grid.pixel_size
+    height, width = (max(1, round(size / factor)) for size in (grid.height, grid.width))
+    return Grid(grid.transform @ rasterio.Affine.scale(factor), grid.crs, height, width)
+
+
+def _describe(path: str, file: Any) -> Header:
+    if file.count == 0:
+        raise NoBands(_no_bands(path, file.subdatasets))
+    is_mask = [_is_mask(file, index) for index in file.indexes]
+    spectral = [index for index, mask in zip(file.indexes, is_mask, strict=True) if not mask]
+    bands = tuple(_band(path, file, index, len(spectral)) for index in spectral)
+    flags = file.mask_flag_enums[0]
+    has_mask = any(is_mask) or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+    block_height, block_width = file.block_shapes[0]
+    return Header(
+        path=path,
+        bands=bands,
+        grid=Grid(file.transform, georeference(file), file.height, file.width),
+        block=(block_height, block_width),
+        pixel_interleaved=file.interleaving is not None and file.interleaving.value == "PIXEL",
+        has_mask=has_mask,
+        tags=file.tags(),
+        is_affine=not (file.transform.is_identity and georeference(file) is not None),
+        taken=_date(path, file.tags()),
+    )
+
+
+def _band(path: str, file: Any, index: int, in_file: int) -> FileBand:
+    position = index - 1
+    colour = file.colorinterp[position]
+    return FileBand(
+        path=path,
+        index=index,
+        in_file=in_file,
+        text=file.descriptions[position],
+        colour=colour.name if colour in (ColorInterp.red, ColorInterp.green, ColorInterp.blue) else None,
+        dtype=np.dtype(file.dtypes[position]),
+        nodata=file.nodatavals[position],
+        scale=file.scales[position],
+        offset=file.offsets[position],
+    )
+
+
+def _is_mask(file: Any, index: int) -> bool:
+    """Tell a true alpha band from a fourth spectral band that a writer labelled alpha: a mask has two levels."""
+    if file.colorinterp[index - 1] != ColorInterp.alpha or MaskFlags.alpha not in file.mask_flag_enums[0]:
+        return False
+    shape = (min(file.height, _THUMBNAIL), min(file.width, _THUMBNAIL))
+    return len(np.unique(file.read(index, out_shape=shape))) <= _OPAQUE_LEVELS
+
+
+def _date(path: str, tags: dict[str, str]) -> datetime | None:
+    """Read the acquisition time (UTC) from tags or from the file's name."""
+    for text in (tags.get("ACQUISITIONDATETIME", ""), tags.get("TIFFTAG_DATETIME", "").replace(":", ""), Path(path).name):
+        if stated := _DATE.search(text.replace("-", "").replace(" ", "T")):
+            return datetime.strptime(stated[1] + (stated[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return None
+
+
+def _no_bands(path: str, subdatasets: Sequence[str]) -> str:
+    if not subdatasets:
+        return f"{path} has no raster bands."
+    shown = "\n  ".join(subdatasets[:12])
+    return f"{path} holds {len(subdatasets)} variables. Name one of them instead of the file:\n  {shown}"
+
+
+def _refusal(path: str, reason: str) -> SceneNotFound | NotARaster | DamagedRaster:
+    first = reason.splitlines()[0]
+    if "not recognized as being in a supported file format" in reason or "not recognized as a supported" in reason:
+        return NotARaster(f"{path} is not a raster that GDAL reads.")
+    if "No such file" in reason or "HTTP response code: 404" in reason or "does not exist" in reason:
+        return SceneNotFound(f"No such file: {path} ({first}).")
+    return DamagedRaster(f"{path} cannot be opened: {first}")

@@ -1,0 +1,120 @@
+"""Which rule, mean and standard deviation stand for each band: published where there are any, derived where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dofa_cli.errors import BadWavelengths
+from dofa_cli.sensors.registry import sensor as find_sensor
+from dofa_cli.sensors.scale import AS_IS, PixelScale, pixel_scale, reflectance_of, sentinel2_rule
+from dofa_cli.sensors.schema import Band, Product, Sensor, Statistics
+
+REFERENCE = "sentinel2"
+"""The sensor whose training scale and statistics stand in for optical bands that the weights never saw."""
+
+
+@dataclass(frozen=True)
+class BandNorm:
+    """Everything between a band's value in the file and the network's input.
+
+    ``wavelength_um`` is what the weights are given. ``mean`` and ``std`` are on the scale that ``scale`` maps to, or
+    ``None`` where they must be estimated from the scene; ``origin`` says where they come from.
+    """
+
+    band: str
+    wavelength_um: float
+    scale: PixelScale
+    mean: float | None
+    std: float | None
+    origin: str
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether mean and standard deviation are still to be estimated from the scene."""
+        return self.mean is None
+
+    def estimated(self, mean: float, std: float) -> BandNorm:
+        """Return this rule with statistics of the scene itself."""
+        return replace(self, mean=mean, std=std, origin="estimated from the scene")
+
+    def unscaled(self) -> BandNorm:
+        """Return the rule that passes values on as they are (``--normalize none``)."""
+        return replace(self, scale=AS_IS, mean=0.0, std=1.0, origin="none: values pass as they are")
+
+
+def normalisation(sensor: Sensor, bands: Sequence[Band], product: Product, family: str) -> tuple[BandNorm, ...]:
+    """Return the rule of each band for values of ``product`` and weights of ``family``.
+
+    Raises :class:`BadWavelengths` when a band has no wavelength that the weights could be given.
+    """
+    return tuple(_band_norm(sensor, band, product, family) for band in bands)
+
+
+def uncertain_statistics(sensor: Sensor, bands: Sequence[Band], family: str) -> tuple[Statistics, ...]:
+    """Return the statistics in use whose status is not ``verified``."""
+    names = {band.id for band in bands}
+    used = [stats for stats in sensor.statistics if family in stats.weights and names & set(stats.bands)]
+    return tuple(stats for stats in used if stats.status != "verified")
+
+
+def _band_norm(sensor: Sensor, band: Band, product: Product, family: str) -> BandNorm:
+    wavelength = band.wavelength_um(family)
+    if wavelength is None:
+        raise BadWavelengths(
+            f"{sensor.id} {band.id} has no wavelength that {family} weights know. Leave it out with --bands, or give "
+            "--wavelengths."
+        )
+    for stats in sensor.statistics:
+        if family in stats.weights and band.id in stats.bands:
+            rule = pixel_scale(band, product, stats.training_scale)
+            if rule is not None:
+                position = stats.bands.index(band.id)
+                origin = f"published ({stats.training_scale.value}, {stats.status})"
+                return BandNorm(band.id, wavelength, rule, stats.mean[position], stats.std[position], origin)
+    if product.quantity.is_reflectance and not band.is_thermal:
+        return _interpolated(band, product, family, wavelength)
+    return BandNorm(band.id, wavelength, AS_IS, None, None, "to be estimated from the scene")
+
+
+def _interpolated(band: Band, product: Product, family: str, wavelength: float) -> BandNorm:
+    """Apply the Sentinel-2 rule of the nearest trained band, with statistics interpolated over wavelength.
+
+    The trained bands lie on two pixel scales, so their statistics are interpolated as reflectance.
+    """
+    trained = _trained_reflectance(family)
+    at = band.center_um or wavelength
+    nearest = min(trained, key=lambda entry: abs(entry.center_um - at))
+    rule = sentinel2_rule(nearest.common_name)
+    centres = [entry.center_um for entry in trained]
+    mean = float(np.interp(at, centres, [entry.mean for entry in trained])) * rule.gain + rule.offset
+    std = float(np.interp(at, centres, [entry.std for entry in trained])) * rule.gain
+    origin = f"interpolated from {REFERENCE} at {at:.3f} µm (rule of {nearest.band})"
+    return BandNorm(band.id, wavelength, rule.after(product.scale, product.offset), mean, std, origin)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained band's statistics as reflectance."""
+
+    band: str
+    common_name: str | None
+    center_um: float
+    mean: float
+    std: float
+
+
+def _trained_reflectance(family: str) -> list[_Trained]:
+    reference = find_sensor(REFERENCE)
+    entries = []
+    for stats in reference.statistics:
+        if family in stats.weights:
+            for name, mean, std in zip(stats.bands, stats.mean, stats.std, strict=True):
+                band = reference.by_id[name]
+                gain = sentinel2_rule(band.common_name).gain
+                centre = band.center_um or 0.0
+                reflectance = reflectance_of(mean, band.common_name)
+                entries.append(_Trained(name, band.common_name, centre, reflectance, std / gain))
+    return sorted(entries, key=lambda entry: entry.center_um)
