@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from dofa_cli import __version__
 from dofa_cli.cli import weights
+from dofa_cli.cli.embed import embed
 from dofa_cli.errors import DofaError
 
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
 )
+app.command()(embed)
 app.add_typer(weights.app, name="weights")
 
 
@@ -42,8 +44,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: ARG001, FBT002 - typer calls back
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Georeferenced embeddings and maps from any sensor with the DOFA foundation model."""

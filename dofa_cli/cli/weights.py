@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from dofa_cli.weights.manifest import Checkpoint
 
 Name = Annotated[str, typer.Argument(help="A name from 'dofa weights list'.", show_default=False)]
-NameOrPath = Annotated[
-    str, typer.Argument(help="A name from 'dofa weights list', or a file.", show_default=False)
-]
+NameOrPath = Annotated[str, typer.Argument(help="A name from 'dofa weights list', or a file.", show_default=False)]
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and check the published DOFA weights.")
 
@@ -51,9 +49,7 @@ def download(name: Name) -> None:
 
     wanted = checkpoint(name)
     path = store.download(wanted)
-    typer.echo(
-        f"{name} is here and undamaged. Licence {wanted.licence}; please cite {wanted.citation}.", err=True
-    )
+    typer.echo(f"{name} is here and undamaged. Licence {wanted.licence}; please cite {wanted.citation}.", err=True)
     typer.echo(path)
 
 
@@ -64,9 +60,7 @@ def verify(weights: NameOrPath) -> None:
 
     found = store.verify(weights)
     verdict = (
-        f"is '{found.name}' as published"
-        if found.name
-        else "fits no published checksum, so nothing is known about it"
+        f"is '{found.name}' as published" if found.name else "fits no published checksum, so nothing is known about it"
     )
     typer.echo(f"{found.path} {verdict}.", err=True)
     typer.echo(f"{found.sha256}  {found.path}")

@@ -143,7 +143,7 @@ def _check(state: StateDict, model: Dofa, path: Path) -> None:
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
             raise WrongWeights(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, the architecture asks for {tuple(wanted[name].shape)}."
+                f"{path}: {name} has shape {tuple(tensor.shape)}, the architecture wants {tuple(wanted[name].shape)}."
             )
 
 

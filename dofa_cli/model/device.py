@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class Precision(StrEnum):
     @property
     def dtype(self) -> torch.dtype:
         """The torch dtype (not for ``auto``)."""
-        return torch.float32 if self is Precision.FLOAT32 else getattr(torch, self.value)  # type: ignore[no-any-return]
+        return torch.float32 if self is Precision.FLOAT32 else getattr(torch, self.value)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -50,7 +51,9 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_precision(precision: Precision, device: torch.device) -> Precision:
     """Resolve ``auto``: bfloat16 on a GPU that has it, float32 elsewhere; refuse float16 on a CPU."""
     if precision is Precision.FLOAT16 and device.type == "cpu":
-        raise DeviceError("float16 on a CPU is slower than float32 and less exact. Use --precision bfloat16 or float32.")
+        raise DeviceError(
+            "float16 on a CPU is slower than float32 and less exact. Use --precision bfloat16 or float32."
+        )
     if precision is not Precision.AUTO:
         return precision
     gains = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -98,15 +101,25 @@ def onednn_keeps_float32() -> bool:
     return error <= FLOAT32_ROUNDING * float(exact.abs().max())
 
 
+def onednn_is_on() -> bool:
+    """Whether float32 products run through oneDNN now (see :func:`onednn_keeps_float32`)."""
+    return _matmul_settings() is not None and _matmul_settings().fp32_precision == "bf16"
+
+
 @contextmanager
 def _onednn_products(enabled: bool) -> Iterator[None]:
-    if not enabled:
+    settings = _matmul_settings()
+    if not enabled or settings is None:
         yield
         return
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        settings.fp32_precision = before
+
+
+def _matmul_settings() -> Any:
+    """Return PyTorch's settings of oneDNN products, or ``None`` in versions that have none."""
+    return getattr(torch.backends.mkldnn, "matmul", None)

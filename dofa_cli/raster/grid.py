@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 
@@ -174,5 +175,5 @@ def _cuts(starts: tuple[int, ...], cells: int, window: int, per_tile: int) -> It
     """Cut one axis: first cell, cell after the last, and the windows that touch it."""
     edges = [*starts[::per_tile], cells]
     ends = [start + window for start in starts]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         yield first, last, range(bisect_right(ends, first), bisect_left(starts, last))

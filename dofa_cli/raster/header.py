@@ -50,11 +50,11 @@ class Header:
     bands: tuple[FileBand, ...]
     grid: Grid
     block: tuple[int, int]
-    pixel_interleaved: bool
     has_mask: bool
     tags: dict[str, str]
     is_affine: bool
     taken: datetime | None
+    is_warped: bool = False
 
     @property
     def name(self) -> str:
@@ -90,7 +90,9 @@ def warped_header(header: Header, crs: str, resolution: float | None) -> Header:
         raise GridError(f"--warp '{crs}' is not a coordinate system. Write for instance EPSG:32633.") from None
     except RasterioError as error:
         raise GridError(f"Cannot warp {header.path} to {crs}: {error}. Warp it with gdalwarp first.") from None
-    return replace(header, grid=with_resolution(grid, resolution) if resolution else grid, is_affine=True)
+    return replace(
+        header, grid=with_resolution(grid, resolution) if resolution else grid, is_affine=True, is_warped=True
+    )
 
 
 def with_resolution(grid: Grid, resolution: float) -> Grid:
@@ -114,7 +116,6 @@ def _describe(path: str, file: Any) -> Header:
         bands=bands,
         grid=Grid(file.transform, georeference(file), file.height, file.width),
         block=(block_height, block_width),
-        pixel_interleaved=file.interleaving is not None and file.interleaving.value == "PIXEL",
         has_mask=has_mask,
         tags=file.tags(),
         is_affine=not (file.transform.is_identity and georeference(file) is not None),
@@ -148,7 +149,11 @@ def _is_mask(file: Any, index: int) -> bool:
 
 def _date(path: str, tags: dict[str, str]) -> datetime | None:
     """Read the acquisition time (UTC) from tags or from the file's name."""
-    for text in (tags.get("ACQUISITIONDATETIME", ""), tags.get("TIFFTAG_DATETIME", "").replace(":", ""), Path(path).name):
+    for text in (
+        tags.get("ACQUISITIONDATETIME", ""),
+        tags.get("TIFFTAG_DATETIME", "").replace(":", ""),
+        Path(path).name,
+    ):
         if stated := _DATE.search(text.replace("-", "").replace(" ", "T")):
             return datetime.strptime(stated[1] + (stated[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     return None

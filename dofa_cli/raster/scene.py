@@ -88,6 +88,15 @@ class Scene:
         mask = None if self.mask is None else self.mask[rows, cols]
         return replace(self, grid=grid, pixels=_georeferenced(self.pixels.data[:, rows, cols], grid), mask=mask)
 
+    @property
+    def lacks_nodata(self) -> bool:
+        """Whether some band has neither a nodata value nor a mask."""
+        return self.mask is None and None in self.nodata
+
+    def with_nodata(self, value: float) -> Scene:
+        """Return the scene with ``value`` as nodata of the bands that declare none."""
+        return replace(self, nodata=tuple(value if nodata is None else nodata for nodata in self.nodata))
+
     def within(self, area: Any) -> Scene:
         """Return the scene with pixels outside ``area`` (a geometry in its CRS) invalid."""
         return replace(self, area=area)
@@ -167,35 +176,34 @@ def _target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
 def _overlap(grid: Grid, other: Grid) -> bool:
     left, bottom, right, top = transform_bounds(grid.crs, other.crs, *_bounds(grid))
     west, south, east, north = _bounds(other)
-    return left < east and right > west and bottom < north and top > south
+    return bool(left < east and right > west and bottom < north and top > south)
 
 
 def _source(header: Header, bands: Sequence[FileBand], target: Grid, default_nodata: float | None) -> Source:
     own = [band for band in bands if band.path == header.path]
     dtype = np.result_type(*[band.dtype for band in own])
     nodata = own[0].nodata if own[0].nodata is not None else default_nodata
-    same = header.grid.is_same(target) and _has_own_grid(header)
+    same = header.grid.is_same(target) and not header.is_warped
     shape = (len(own), target.height, target.width)
     return Source(
-        header.path, tuple(b.index for b in own), dtype, shape, None if same else target, Resampling.bilinear, nodata
+        header.path,
+        tuple(b.index for b in own),
+        dtype,
+        shape,
+        None if same else target,
+        Resampling.bilinear,
+        nodata,
     )
-
-
-def _has_own_grid(header: Header) -> bool:
-    """Whether the header's grid is the file's own, and not that of a warp."""
-    original = read_header(header.path)
-    return original.is_affine and original.grid.is_same(header.grid)
 
 
 def _lazy(source: Source, header: Header) -> da.Array:
     """Wrap a source as a Dask array whose chunks are whole blocks of the file."""
     bands, height, width = source.shape
     block_height, block_width = header.block if source.grid is None else (CHUNK_SIDE, CHUNK_SIDE)
-    together = bands if header.pixel_interleaved or source.grid is not None else 1
     chunk_width = min(width, block_width * max(1, CHUNK_SIDE // block_width))
-    row_bytes = together * chunk_width * block_height * source.dtype.itemsize
+    row_bytes = bands * chunk_width * block_height * source.dtype.itemsize
     blocks = max(1, min(CHUNK_SIDE // block_height, CHUNK_BYTES // row_bytes))
-    chunks = (together, min(height, blocks * block_height), chunk_width)
+    chunks = (bands, min(height, blocks * block_height), chunk_width)
     return da.from_array(source, chunks=chunks, lock=False, meta=np.empty((0, 0, 0), source.dtype))
 
 
@@ -217,7 +225,9 @@ def _georeferenced(stack: da.Array, grid: Grid) -> xr.DataArray:
 
 
 def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    corners = [grid.transform @ point for point in ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))]
+    corners = [
+        grid.transform @ point for point in ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
+    ]
     xs, ys = zip(*corners, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 

@@ -75,8 +75,8 @@ class Source:
         try:
             file = _handle(self)
             if wanted == (0,):
-                return file.dataset_mask(window=window)[None]
-            return file.read(list(wanted), window=window)
+                return np.asarray(file.dataset_mask(window=window)[None])
+            return np.asarray(file.read(list(wanted), window=window))
         except RasterioError as error:
             place = f"rows {rows[0]} to {rows[1]}, columns {cols[0]} to {cols[1]}"
             raise DamagedRaster(f"Cannot read {place} of {self.path}: {_reason(error)}") from None
@@ -159,5 +159,3 @@ def _bounds(part: slice, size: int) -> tuple[int, int]:
 def _reason(error: RasterioError) -> str:
     cause = error.__cause__ if isinstance(error, RasterioIOError) and error.__cause__ else error
     return str(cause).splitlines()[0]
-
-

@@ -32,7 +32,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Choice:
-    """The bands to use, in order: ``positions`` index the labels, ``bands`` are the sensor's. ``notes`` tell the rest."""
+    """The bands to use, in order: ``positions`` index the labels, ``bands`` are the sensor's."""
 
     bands: tuple[Band, ...]
     positions: tuple[int, ...]
@@ -158,13 +158,17 @@ def _parse_request(request: str, sensor: Sensor) -> list[tuple[Band, int | None]
 def _by_assignment(labels: Sequence[Label], sensor: Sensor, asked: list[tuple[Band, int | None]]) -> Choice:
     for band, index in asked:
         if not 1 <= (index or 0) <= len(labels):
-            raise BandMismatch(f"--bands {band.id}={index}: the file has {_bands(len(labels))}. {_no_match(labels, sensor)}")
+            raise BandMismatch(
+                f"--bands {band.id}={index}: the file has {_bands(len(labels))}. {_no_match(labels, sensor)}"
+            )
     return Choice(tuple(band for band, _ in asked), tuple((index or 1) - 1 for _, index in asked))
 
 
 def _pick(bands: Sequence[Band], found: dict[str, int], labels: Sequence[Label], sensor: Sensor) -> Choice:
     if missing := [band.id for band in bands if band.id not in found]:
-        raise BandMismatch(f"The file has no {', '.join(missing)}. Found: {', '.join(found)}. {_no_match(labels, sensor)}")
+        raise BandMismatch(
+            f"The file has no {', '.join(missing)}. Found: {', '.join(found)}. {_no_match(labels, sensor)}"
+        )
     unused = len(labels) - len(bands)
     notes = (f"{_bands(unused)} of the file left out",) if unused else ()
     return Choice(tuple(bands), tuple(found[band.id] for band in bands), notes)

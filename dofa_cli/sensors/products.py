@@ -15,8 +15,8 @@ class Evidence:
     """What a file shows of its product.
 
     ``names`` are paths and tags as text, ``eight_bit`` whether pixels are bytes, ``low`` and ``high`` the 1st and 99th
-    percentile of the valid values, ``band_lows`` the 0.1st percentile of each band; ``scale`` and ``offset`` come from the file's own
-    band metadata or the user.
+    percentile of the valid values (median of the bands), ``band_lows`` the 0.1st percentile of each band; ``scale`` and
+    ``offset`` come from the file's own band metadata or the user.
     """
 
     names: str
@@ -64,12 +64,18 @@ def identify_product(sensor: Sensor, evidence: Evidence, wanted: str | None) -> 
     return Identified(product, found.how, found.warnings + _doubts(sensor, product, evidence))
 
 
+def assume_product(sensor: Sensor, wanted: str | None) -> Identified:
+    """Settle a product where values need not, or cannot, be looked at: the one wanted, else the usual one."""
+    known = {product.id: product for product in sensor.products}
+    if wanted and wanted not in known:
+        raise OptionError(f"{sensor.id} has no product '{wanted}'. It has {', '.join(known)}.")
+    product = known[wanted or sensor.default_product or sensor.products[0].id]
+    return Identified(product, "given" if wanted else "not looked at")
+
+
 def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identified | None:
     if wanted:
-        known = {product.id: product for product in sensor.products}
-        if wanted not in known:
-            raise OptionError(f"{sensor.id} has no product '{wanted}'. It has {', '.join(known)}.")
-        return Identified(known[wanted], "given")
+        return assume_product(sensor, wanted)
     for product in sensor.products:
         if product.pattern and re.search(product.pattern, evidence.names):
             return Identified(product, "by the file's name")
@@ -85,7 +91,8 @@ def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
         return Identified(product, "by its values", _assumption(sensor, product, fits))
     if fits:
         raise OptionError(
-            f"The values ({_range(evidence)}) fit several products of {sensor.id}: {_ids(fits)}. Say which with --product."
+            f"The values ({_range(evidence)}) fit several products of {sensor.id}: {_ids(fits)}. "
+            "Say which with --product."
         )
     raise ScaleMismatch(_explain(sensor, candidates[0], evidence))
 

@@ -51,8 +51,10 @@ def read_sensor(path: Path) -> Sensor:
         raise BadSensorFile(f"{path} is not a valid sensor file: {_explain(error)}") from None
 
 
-def from_wavelengths(wavelengths_um: Sequence[float]) -> Sensor:
+def from_wavelengths(wavelengths_um: Sequence[float], *, reflectance: bool = False) -> Sensor:
     """Return a sensor for wavelengths given by hand, in the order of the file's bands.
+
+    Values are taken as uncalibrated, or as reflectance once scale and offset are applied.
 
     Raises :class:`BadWavelengths` for values that cannot be µm.
     """
@@ -64,7 +66,7 @@ def from_wavelengths(wavelengths_um: Sequence[float]) -> Sensor:
         name="wavelengths given by hand",
         kind=Kind.OPTICAL,
         status="given by hand",
-        products=(Product(id="values", quantity=Quantity.DN),),
+        products=(Product(id="values", quantity=Quantity.TOA_REFLECTANCE if reflectance else Quantity.DN),),
         bands=bands,
         stack_orders=(tuple(band.id for band in bands),),
     )

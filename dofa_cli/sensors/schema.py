@@ -186,8 +186,8 @@ class Sensor(Strict):
                 raise ValueError(f"{label} names bands that the sensor does not have: {', '.join(unknown)}")
         if self.default_product and self.default_product not in {product.id for product in self.products}:
             raise ValueError(f"default_product '{self.default_product}' is not one of the products")
-        if unknown := set(self.default.values()) - self.presets.keys():
-            raise ValueError(f"default names presets that are not there: {', '.join(sorted(unknown))}")
+        if absent := sorted(set(self.default.values()) - self.presets.keys()):
+            raise ValueError(f"default names presets that are not there: {', '.join(absent)}")
         return self
 
     @model_validator(mode="after")

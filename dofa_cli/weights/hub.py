@@ -97,9 +97,5 @@ def _not_kept(wanted: Checkpoint, error: OSError) -> DamagedWeights | NoSpace | 
     if error.errno is None:  # the client's "Consistency check failed" comes without a number
         return DamagedWeights(f"'{wanted.name}' arrived damaged: {_reason(error)}. Try again later.")
     if error.errno == errno.ENOSPC:
-        return NoSpace(
-            f"No room for {wanted.file} in {HF_HUB_CACHE}. Free some, or set HF_HOME to another disk."
-        )
-    return NoWeights(
-        f"Cannot keep {wanted.file} in {HF_HUB_CACHE}: {error.strerror}. Set HF_HOME to another folder."
-    )
+        return NoSpace(f"No room for {wanted.file} in {HF_HUB_CACHE}. Free some, or set HF_HOME to another disk.")
+    return NoWeights(f"Cannot keep {wanted.file} in {HF_HUB_CACHE}: {error.strerror}. Set HF_HOME to another folder.")

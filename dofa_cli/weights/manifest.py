@@ -61,9 +61,7 @@ class OldLayout(PublishedFile):
 def checkpoints() -> dict[str, Checkpoint]:
     """Return all published checkpoints by name, in alphabetical order."""
     paths = sorted(data_folder("weights").glob("*.toml"))
-    return {
-        path.stem: Checkpoint(name=path.stem, **_read(path)) for path in paths if path.stem != OLD_LAYOUTS
-    }
+    return {path.stem: Checkpoint(name=path.stem, **_read(path)) for path in paths if path.stem != OLD_LAYOUTS}
 
 
 def checkpoint(name: str) -> Checkpoint:
@@ -78,9 +76,7 @@ def checkpoint(name: str) -> Checkpoint:
 
 def old_layouts() -> tuple[OldLayout, ...]:
     """Return the files known to have the old kernel layout."""
-    return tuple(
-        OldLayout(**entry) for entry in _read(data_folder("weights") / f"{OLD_LAYOUTS}.toml")["files"]
-    )
+    return tuple(OldLayout(**entry) for entry in _read(data_folder("weights") / f"{OLD_LAYOUTS}.toml")["files"])
 
 
 def old_layout(sha256: str) -> OldLayout | None:

@@ -66,9 +66,7 @@ def here(name_or_path: str) -> Path:
     """
     path = _given(name_or_path) or local(checkpoint(name_or_path))
     if path is None:
-        raise NoWeights(
-            f"'{name_or_path}' is not on this machine. Run 'dofa weights download {name_or_path}'."
-        )
+        raise NoWeights(f"'{name_or_path}' is not on this machine. Run 'dofa weights download {name_or_path}'.")
     return path
 
 
@@ -99,9 +97,7 @@ def name_of(path: Path) -> str | None:
     The checksum decides. A checkpoint without a published checksum is known only in the cache of the hub's
     client, by the pinned revision that it was fetched from.
     """
-    return published_name(sha256(path)) or next(
-        (known.name for known in _unsummed() if _is_cached(known, path)), None
-    )
+    return published_name(sha256(path)) or next((known.name for known in _unsummed() if _is_cached(known, path)), None)
 
 
 def _unsummed() -> list[Checkpoint]:
@@ -119,9 +115,7 @@ def _given(name_or_path: str) -> Path | None:
     if path.is_file():
         return path
     if path.suffix or len(path.parts) != 1:
-        raise NoWeights(
-            f"No file '{name_or_path}'. Give a file of weights, or a name from 'dofa weights list'."
-        )
+        raise NoWeights(f"No file '{name_or_path}'. Give a file of weights, or a name from 'dofa weights list'.")
     return None
 
 

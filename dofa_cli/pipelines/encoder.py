@@ -1,0 +1,122 @@
+"""Weights opened for one wavelength list on one device: standardised windows in, tokens or vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dofa_cli.errors import NoWeights, UntrustedWeights, WrongWeights
+from dofa_cli.model.checkpoint import Checkpoint, load_checkpoint
+from dofa_cli.model.config import DofaConfig
+from dofa_cli.model.device import Precision, arithmetic, choose_device, choose_precision, lower_linears
+from dofa_cli.weights import store
+from dofa_cli.weights.manifest import old_layout
+
+
+class TokenNorm(StrEnum):
+    """What patch tokens go through before they are written."""
+
+    TRAINED = "trained"
+    NONE = "none"
+
+
+class WindowModel(Protocol):
+    """Anything that turns standardised windows into tokens; tests put plain functions here."""
+
+    patch_size: int
+    dim: int
+    device: torch.device
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Map (N, bands, s, s) to patch tokens (N, L, D)."""
+
+    def vectors(self, pixels: Tensor, weight: Tensor) -> Tensor:
+        """Map (N, bands, s, s) and cell weights (N, L) to vectors (N, D)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint read from disk: ``name`` is the manifest's, or the file's where it has none."""
+
+    name: str
+    sha256: str
+    checkpoint: Checkpoint
+
+    @property
+    def config(self) -> DofaConfig:
+        """The network's architecture."""
+        return self.checkpoint.model.config
+
+    def norm_in_use(self, wanted: TokenNorm) -> str:
+        """Say which norm patch tokens go through: ``trained``, ``plain`` (the file has none) or ``none``."""
+        if wanted is TokenNorm.NONE:
+            return "none"
+        return "trained" if self.checkpoint.token_norm else "plain"
+
+
+def open_weights(name: str | None, *, trusted: bool = False) -> Weights:
+    """Find, check and load weights by manifest name or path.
+
+    Raises :class:`NoWeights` when none are named, :class:`WrongWeights` for files of the old kernel layout, and
+    :class:`UntrustedWeights` for unknown files whose layout cannot be told, unless ``trusted``.
+    """
+    if name is None:
+        raise NoWeights(
+            "No weights named. `dofa weights list` shows what exists; `dofa weights download dofa-base` fetches the "
+            "published base model (448 MB, CC-BY-4.0), then add --weights dofa-base. A path to a file works too."
+        )
+    path = store.find(name)
+    sha256 = store.sha256(path)
+    if old := old_layout(sha256):
+        raise WrongWeights(f"{path} is {old.file}, of the old kernel layout: {old.reason}")
+    known = store.name_of(path)
+    checkpoint = load_checkpoint(path)
+    if checkpoint.layout_is_ambiguous and known is None and not trusted:
+        raise UntrustedWeights(
+            f"{path} has the shapes of published DOFA weights but an unknown checksum. Files of the old kernel layout "
+            "(before August 2024) have the same shapes and give wrong features without any error. If you know that "
+            "this is a newer file, add --trust-weights."
+        )
+    return Weights(known or path.name, sha256, checkpoint)
+
+
+class Encoder:
+    """DOFA folded for one wavelength list (µm) on a device, in a precision.
+
+    Tokens leave in float32, after the norm that ``token_norm`` asks for.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        wavelengths_um: Sequence[float],
+        *,
+        device: str = "auto",
+        precision: Precision = Precision.AUTO,
+        token_norm: TokenNorm = TokenNorm.TRAINED,
+    ) -> None:
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.token_norm = token_norm
+        self.patch_size = weights.config.patch_size
+        self.dim = weights.config.embed_dim
+        self.model = weights.checkpoint.model.to(self.device)
+        self.folded = self.model.fold(wavelengths_um).eval()
+        if self.precision is not Precision.FLOAT32:
+            lower_linears(self.model.blocks, self.precision.dtype)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Map standardised pixels (N, bands, s, s) to float32 patch tokens (N, L, D)."""
+        with arithmetic(self.device, self.precision):
+            patches = self.folded(pixels).patches.float()
+            return patches if self.token_norm is TokenNorm.NONE else torch.as_tensor(self.model.norm(patches))
+
+    def vectors(self, pixels: Tensor, weight: Tensor) -> Tensor:
+        """Map standardised pixels (N, bands, s, s) to float32 vectors (N, D), cells weighted by (N, L)."""
+        with arithmetic(self.device, self.precision):
+            return self.model.pool(self.folded(pixels).patches.float(), weight)

@@ -1,0 +1,63 @@
+"""A small streamed sample of a scene: what its values look like, without reading it whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dofa_cli.raster.grid import Window
+from dofa_cli.raster.reader import read_window
+from dofa_cli.raster.scene import Scene
+
+BLOCK = 256
+BLOCKS_PER_SIDE = 3
+SEARCH_BLOCK = 64
+SEARCH_PER_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Valid pixels of a scene: ``values`` (bands, pixels) as in the file, and the share of the sample that is valid."""
+
+    values: NDArray[Any]
+    valid_share: float
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no valid pixel was found."""
+        return self.values.size == 0
+
+    def quantiles(self, share: float) -> NDArray[np.float64]:
+        """Return one quantile a band."""
+        return np.asarray(np.quantile(self.values, share, axis=1))
+
+
+def sample_scene(scene: Scene) -> Sample:
+    """Sample evenly spaced blocks: the whole of a small scene, 3 × 3 blocks of 256 pixels of a large one.
+
+    The blocks depend on the scene's size alone. Where they hold no valid pixel, 8 × 8 smaller ones are tried.
+    """
+    sample = _read_blocks(scene, BLOCK, BLOCKS_PER_SIDE)
+    return _read_blocks(scene, SEARCH_BLOCK, SEARCH_PER_SIDE) if sample.is_empty else sample
+
+
+def _read_blocks(scene: Scene, side: int, count: int) -> Sample:
+    rows, cols = _spread(scene.height, side, count), _spread(scene.width, side, count)
+    parts, pixels = [], 0
+    for (row, height), (col, width) in product(rows, cols):
+        block = read_window(scene, Window(row, col, height, width))
+        parts.append(block.values[:, block.valid])
+        pixels += block.valid.size
+    values = np.concatenate(parts, axis=1)
+    return Sample(values, values.shape[1] / pixels)
+
+
+def _spread(size: int, side: int, count: int) -> list[tuple[int, int]]:
+    """Return first pixel and length of blocks evenly spaced along an axis, or the whole axis if it is short."""
+    if size <= side * count:
+        return [(0, size)]
+    return [(round(number * (size - side) / (count - 1)), side) for number in range(count)]
