@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ IGNORED = ("mask_token", "projector.", "head.", "decoder", "teacher")
 classification head."""
 OPTIONAL = ("norm.", "fc_norm.")
 """Norms that some files lack; they then stay plain LayerNorms, as in the published code."""
+NEEDED = {"cls_token", "pos_embed", "patch_embed.weight_generator.fc_weight.weight", "blocks.0.norm1.weight"}
+"""Names that any DOFA encoder has, and from whose shapes the architecture is inferred."""
 CONFIG_KEY = "dofa_config"
 
 
@@ -56,7 +59,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     state, declared = read_state(path)
     state, version = to_own_names(state)
-    _require_names(state, {"cls_token", "pos_embed", "patch_embed.weight_generator.fc_weight.weight"}, path)
+    _require_names(state, NEEDED, path)
     config = declared or DofaConfig.from_shapes({name: tuple(t.shape) for name, t in state.items()}, version)
     with torch.device("meta"):
         model = Dofa(config)
@@ -74,7 +77,9 @@ def read_state(path: Path) -> tuple[StateDict, DofaConfig | None]:
     for wrapper in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise WrongWeights(f"{path} holds no DOFA state dict: tensors by name are expected.")
     return dict(content), None
 
@@ -115,18 +120,24 @@ def _read_safetensors(path: Path) -> tuple[StateDict, DofaConfig | None]:
 def _read_torch(path: Path) -> Any:
     """Unpickle tensors only. Full pretraining files hold their arguments in a Namespace: that one class may pass."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol; what matters ends in an error below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "WeightsUnpickler" in str(error):
+        if "GLOBAL" in str(error) or _is_pickle(path):
             raise UnsafeWeights(
                 f"{path} holds more than tensors and would run code when loaded; it was not loaded. "
                 "Convert it to safetensors with a program that you trust."
             ) from None
         raise DamagedWeights(f"{path} is not a PyTorch file or is damaged. Fetch it again.") from None
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - on bytes that are no pickle the unpickler raises anything
         reason = str(error).splitlines()[0] if str(error) else "unexpected end"
         raise DamagedWeights(f"{path} is truncated or damaged ({reason}). Fetch it again.") from None
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(path) or file.read(1) == pickle.PROTO
 
 
 def _require_names(state: StateDict, names: set[str], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -27,6 +28,9 @@ class DofaConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that no DOFA can have."""
+        for name, value in asdict(self).items():
+            if type(value) is not int or value < 1:
+                raise WrongWeights(f"DOFA's {name} must be a whole number above 0, not {value!r}.")
         if self.version not in (1, 2):
             raise WrongWeights(f"DOFA version {self.version} is unknown; this program reads versions 1 and 2.")
         if self.embed_dim % self.num_heads:
@@ -68,14 +72,14 @@ class DofaConfig:
 
         Heads are not visible in shapes, so the width must be a published one.
         """
-        width = shapes["cls_token"][-1]
+        width = math.prod(shapes["cls_token"])
         if width not in PUBLISHED_HEADS:
             known = ", ".join(map(str, PUBLISHED_HEADS))
             raise WrongWeights(
                 f"Width {width} is not a published one ({known}) and the file has no dofa_config in its metadata."
             )
-        patch = round((shapes["patch_embed.weight_generator.fc_weight.weight"][0] // width) ** 0.5)
-        cells = round((shapes["pos_embed"][1] - 1) ** 0.5)
+        patch = round((math.prod(shapes["patch_embed.weight_generator.fc_weight.weight"][:1]) // width) ** 0.5)
+        cells = round(max(0, math.prod(shapes["pos_embed"]) // width - 1) ** 0.5)
         depth = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("blocks."))
         return cls(version, patch, width, depth, PUBLISHED_HEADS[width], patch * cells)
 

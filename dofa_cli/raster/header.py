@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
-from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, SceneNotFound
+from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, SceneError, SceneNotFound
 from dofa_cli.raster.source import Grid, georeference, warp_options
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, in our own words
@@ -166,8 +166,10 @@ def _no_bands(path: str, subdatasets: Sequence[str]) -> str:
     return f"{path} holds {len(subdatasets)} variables. Name one of them instead of the file:\n  {shown}"
 
 
-def _refusal(path: str, reason: str) -> SceneNotFound | NotARaster | DamagedRaster:
+def _refusal(path: str, reason: str) -> SceneError:
     first = reason.splitlines()[0]
+    if "or bands on VRTDataset" in reason:
+        return NoBands(_no_bands(path, []))
     if "not recognized as being in a supported file format" in reason or "not recognized as a supported" in reason:
         return NotARaster(f"{path} is not a raster that GDAL reads.")
     if "No such file" in reason or "HTTP response code: 404" in reason or "does not exist" in reason:

@@ -10,6 +10,7 @@ from dofa_cli.errors import BandMismatch
 from dofa_cli.sensors.schema import Band, Sensor
 
 _WAVELENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w*|µm|um|micromet\w*)", re.IGNORECASE)
+_RED_EDGE = re.compile(r"red[ _-]edge", re.IGNORECASE)  # one word, lest it be taken for red
 _TOLERANCE_UM = 0.005
 """How far a wavelength in a band description may lie from a sensor's band, or half the band's width if that is more."""
 
@@ -46,10 +47,10 @@ def choose_bands(labels: Sequence[Label], sensor: Sensor, request: str | None, f
     for the sensor's default. Raises :class:`BandMismatch` with what was found, what the sensor has, and what to give.
     """
     asked = _parse_request(request, sensor) if request else None
-    if asked and all(index for _, index in asked):
+    if asked and any(index is not None for _, index in asked):
         return _by_assignment(labels, sensor, asked)
     found = _match(labels, sensor)
-    if not found and asked and request not in sensor.presets and len(asked) == len(labels):
+    if not found and asked and request not in (*sensor.presets, "all") and len(asked) == len(labels):
         found = {band.id: position for position, (band, _) in enumerate(asked)}
     if not found:
         raise BandMismatch(_no_match(labels, sensor))
@@ -97,7 +98,7 @@ def _by_name(text: str, sensor: Sensor) -> str | None:
         common = [band.common_name] if _is_unique(band.common_name, sensor) else []
         for name in [*common, *band.aliases, band.id]:
             table[_fold(name or "")] = band.id
-    words = [text, *re.split(r"[^A-Za-z0-9]+", text)]
+    words = [text, *re.split(r"[^A-Za-z0-9]+", _RED_EDGE.sub("rededge", text))]
     return next((table[_fold(word)] for word in words if _fold(word) in table), None)
 
 
@@ -127,11 +128,11 @@ def _by_order(labels: Sequence[Label], sensor: Sensor) -> list[str | None]:
     """Name an unnamed stack by colours, or by count when only one order of that length is plausible."""
     if len(labels) > 1 and any(label.in_file == 1 for label in labels):
         return [None] * len(labels)
-    orders = [order for order in sensor.stack_orders if len(order) == len(labels)]
-    if len(orders) == 1:
-        return list(orders[0])
     colours = [_by_name(label.colour, sensor) if label.colour else None for label in labels]
-    return colours if all(colours) else [None] * len(labels)
+    if all(colours):
+        return colours
+    orders = [order for order in sensor.stack_orders if len(order) == len(labels)]
+    return list(orders[0]) if len(orders) == 1 else [None] * len(labels)
 
 
 def _parse_request(request: str, sensor: Sensor) -> list[tuple[Band, int | None]]:
@@ -143,13 +144,15 @@ def _parse_request(request: str, sensor: Sensor) -> list[tuple[Band, int | None]
     for part in filter(None, (part.strip() for part in request.split(","))):
         name, _, index = part.partition("=")
         band = _by_name(name, sensor)
-        if band is None or (index and not index.isdigit()):
+        if band is None or (index and not index.isdecimal()):
             presets = ", ".join(sensor.presets) or "none"
             raise BandMismatch(
                 f"--bands '{part}' is not a band of {sensor.id}. It has {_list(sensor)}; presets: {presets}; "
                 "or write NAME=NUMBER for a band of the file."
             )
         asked.append((sensor.by_id[band], int(index) if index else None))
+    if len({index is None for _, index in asked}) > 1:
+        raise BandMismatch(f"--bands '{request}' numbers some bands only. Write NAME=NUMBER for every band, or none.")
     if len({band.id for band, _ in asked}) < len(asked) or not asked:
         raise BandMismatch(f"--bands '{request}' names a band twice or none.")
     return asked

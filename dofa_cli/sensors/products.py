@@ -76,10 +76,11 @@ def assume_product(sensor: Sensor, wanted: str | None) -> Identified:
 def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identified | None:
     if wanted:
         return assume_product(sensor, wanted)
-    for product in sensor.products:
-        if product.pattern and re.search(product.pattern, evidence.names):
-            return Identified(product, "by the file's name")
-    return None
+    named = [product for product in sensor.products if product.pattern and re.search(product.pattern, evidence.names)]
+    if not named:
+        return None
+    fitting = (product for product in named if product.eight_bit == evidence.eight_bit)  # a TCI in an MSIL1C folder
+    return Identified(next(fitting, named[0]), "by the file's name")
 
 
 def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
@@ -94,7 +95,7 @@ def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
             f"The values ({_range(evidence)}) fit several products of {sensor.id}: {_ids(fits)}. "
             "Say which with --product."
         )
-    raise ScaleMismatch(_explain(sensor, candidates[0], evidence))
+    raise ScaleMismatch(_explain(sensor, (candidates or sensor.products)[0], evidence))
 
 
 def _with_file_scale(product: Product, evidence: Evidence) -> Product:

@@ -22,8 +22,8 @@ def sensor(name: str) -> Sensor:
     """Return the sensor of that id or alias, or the one in a ``.toml`` file; :class:`UnknownSensor` suggests others."""
     if name.endswith(".toml"):
         return read_sensor(Path(name))
-    folder = data_folder("sensors")
-    if (path := folder / f"{name.lower()}.toml").is_file():
+    by_id = {path.stem: path for path in data_folder("sensors").glob("*.toml")}
+    if path := by_id.get(name.lower()):
         return read_sensor(path)
     by_alias = {_fold(alias): entry for entry in sensors() for alias in (entry.id, entry.name, *entry.aliases)}
     if found := by_alias.get(_fold(name)):
@@ -58,6 +58,8 @@ def from_wavelengths(wavelengths_um: Sequence[float], *, reflectance: bool = Fal
 
     Raises :class:`BadWavelengths` for values that cannot be µm.
     """
+    if not wavelengths_um:
+        raise BadWavelengths("No wavelength is given. Write 0.665,0.56,0.49 (micrometres).")
     for value in wavelengths_um:
         check_micrometres(value)
     bands = tuple(Band(id=f"b{n}", center_um=value) for n, value in enumerate(wavelengths_um, 1))

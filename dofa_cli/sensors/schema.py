@@ -93,7 +93,7 @@ class Band(Strict):
     aliases: tuple[str, ...] = ()
     polarisation: str | None = Field(None, pattern="^[VH]{2}$")
     frequency_ghz: float | None = Field(None, gt=0.1, lt=100)
-    model: dict[str, float] = {}
+    model: dict[str, Annotated[float, Field(gt=0.1, le=LONGEST_OPTICAL_UM)]] = {}
     status: str | None = None
 
     @model_validator(mode="after")
@@ -173,7 +173,7 @@ class Sensor(Strict):
     default: dict[str, str] = {}
     presets: dict[str, tuple[Identifier, ...]] = {}
     stack_orders: tuple[tuple[Identifier, ...], ...] = ()
-    products: tuple[Product, ...]
+    products: tuple[Product, ...] = Field(min_length=1)
     bands: tuple[Band, ...] = Field(min_length=1)
     statistics: tuple[Statistics, ...] = ()
 

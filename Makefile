@@ -1,0 +1,44 @@
+# make demo   set up .venv and embed the example scene
+# make test   set up .venv, check style and types, run every test
+# make quick  the same without the slow tests
+# make docs   write docs/commands.md from --help
+# make bench  time the main job against the plain loop (minutes)
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SCENE := $(sort $(wildcard examples/sentinel2/*.jp2))
+
+.PHONY: demo test quick lint docs bench clean
+
+demo: $(READY)
+	mkdir -p demo
+	$(BIN)/python examples/random_weights.py demo/random.safetensors
+	$(BIN)/dofa embed $(SCENE) --sensor sentinel2 --weights demo/random.safetensors -o demo/embedding.tif --overwrite
+	$(BIN)/dofa quicklook demo/embedding.tif -o demo/embedding.png --overwrite
+	@echo "These weights are random: the numbers mean nothing. Published ones: dofa weights download dofa-base"
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python docs/write_commands.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/embed_speed.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf .venv demo dist

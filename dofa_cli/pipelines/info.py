@@ -1,0 +1,265 @@
+"""``dofa info``: what files are, which sensor they look like, and whether their values fit its product."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from dofa_cli.pipelines.histogram import Distribution, sample_values
+from dofa_cli.pipelines.plausible import Verdict, judge
+from dofa_cli.pipelines.results import MARK, TableFacts, is_table, made_by, read_table
+from dofa_cli.pipelines.traces import traces
+from dofa_cli.raster.ground import PixelSize, ground_pixel
+from dofa_cli.raster.header import Header, read_header
+from dofa_cli.raster.source import GDAL_OPTIONS, Grid
+from dofa_cli.sensors import registry
+from dofa_cli.sensors.match import wavelength_in
+from dofa_cli.sensors.recognise import Candidate, candidates, settled, usual_nodata, weigh
+from dofa_cli.sensors.schema import Band, Product, Sensor
+
+READ_OPTIONS = {name: value for name, value in GDAL_OPTIONS.items() if name != "GDAL_DISABLE_READDIR_ON_OPEN"}
+"""Files beside the raster (.hdr, .aux.xml, .ovr) belong to what there is to tell."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One file's header. Sizes in pixels, ``pixel`` and ``extent`` (left, bottom, right, top) in CRS units."""
+
+    path: str
+    driver: str
+    compression: str | None
+    interleaving: str | None
+    height: int
+    width: int
+    bands: int
+    dtypes: tuple[str, ...]
+    crs: str | None
+    affine: bool
+    pixel: tuple[float, float]
+    ground_m: PixelSize | None
+    extent: tuple[float, float, float, float]
+    nodata: tuple[float | None, ...]
+    mask: bool
+    block: tuple[int, int]
+    overviews: tuple[int, ...]
+    datetime: str | None
+    made_by: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class BandFacts:
+    """One band: what the file says of it, the sensor's band, and its values (``None`` if none is valid or sampled).
+
+    ``physical`` are the 1, 50 and 99 % quantiles as reflectance.
+    """
+
+    file: str
+    index: int
+    description: str | None
+    colour: str | None
+    wavelength_um: float | None
+    scale: float
+    offset: float
+    sensor_band: str | None
+    values: Distribution | None
+    physical: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A sensor that the scene may come from, with what speaks for it."""
+
+    sensor: str
+    name: str
+    score: float
+    bands: int
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProductFacts:
+    """The product the values fit, if one does; ``fits`` is ``None`` where there is nothing to compare."""
+
+    id: str | None
+    quantity: str | None
+    fits: bool | None
+    message: str
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """Files that belong together. ``sensor`` is set when it was given or is beyond doubt."""
+
+    files: tuple[FileFacts, ...]
+    bands: tuple[BandFacts, ...]
+    guesses: tuple[Guess, ...]
+    sensor: str | None
+    product: ProductFacts | None
+    assumed_nodata: float | None
+    damage: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found out."""
+
+    scenes: tuple[SceneFacts, ...]
+    tables: tuple[TableFacts, ...]
+
+    @property
+    def damage(self) -> str | None:
+        """What could not be read, or ``None``."""
+        return next((scene.damage for scene in self.scenes if scene.damage), None)
+
+    def to_json(self) -> str:
+        """Return one JSON object; NaN becomes null."""
+        return json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
+
+
+def info(files: Sequence[str | Path] | str | Path, *, sensor: str | None = None) -> Report:
+    """Describe rasters and GeoParquet results; single-band rasters are taken as the bands of one scene.
+
+    ``sensor`` (id, alias or ``.toml`` file) is compared with, instead of the one that the scene looks like. Raises the
+    errors of :mod:`dofa_cli.raster.header` and :mod:`dofa_cli.sensors.registry`.
+    """
+    given = registry.sensor(sensor) if sensor else None
+    paths = [str(path) for path in ([files] if isinstance(files, str | Path) else files)]
+    with rasterio.Env(**READ_OPTIONS):
+        tables = tuple(read_table(path) for path in paths if is_table(path))
+        headers = [read_header(path) for path in paths if not is_table(path)]
+        scenes = tuple(_scene(group, given) for group in _grouped(headers))
+    return Report(scenes, tables)
+
+
+def _grouped(headers: Sequence[Header]) -> Iterator[list[Header]]:
+    """Split files into scenes: single bands that the program did not write are one, every other file is its own."""
+    alone = [len(header.bands) > 1 or MARK in header.tags for header in headers]
+    if together := [header for header, single in zip(headers, alone, strict=True) if not single]:
+        yield together
+    yield from ([header] for header, single in zip(headers, alone, strict=True) if single)
+
+
+def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
+    likely = _likely(headers, given)
+    chosen = likely[0] if given else settled(likely)
+    nodata = usual_nodata(chosen.sensor) if chosen else None
+    values, damage = sample_values(headers, chosen.bands if chosen else (), nodata)
+    verdict = judge(headers, chosen.sensor, values) if chosen else None
+    return SceneFacts(
+        files=tuple(_file(header) for header in headers),
+        bands=tuple(_bands(headers, values, chosen, verdict.product if verdict else None)),
+        guesses=tuple(_guess(one) for one in likely),
+        sensor=chosen.sensor.id if chosen else None,
+        product=_product(verdict) if verdict else None,
+        assumed_nodata=nodata if any(b.nodata is None for h in headers for b in h.bands if not h.has_mask) else None,
+        damage=damage,
+    )
+
+
+def _likely(headers: Sequence[Header], given: Sensor | None) -> tuple[Candidate, ...]:
+    if given:
+        return (weigh(traces(headers), given),)
+    return () if made_by(headers[0].tags) else candidates(traces(headers), registry.sensors())
+
+
+def _bands(
+    headers: Sequence[Header],
+    values: Sequence[Distribution | None],
+    chosen: Candidate | None,
+    product: Product | None,
+) -> Iterator[BandFacts]:
+    every = [(header.name, band) for header in headers for band in header.bands]
+    for at, ((file, band), found) in enumerate(zip(every, values, strict=True)):
+        known = chosen.sensor.by_id[chosen.bands[at]] if chosen and at in chosen.bands else None
+        yield BandFacts(
+            file=file,
+            index=band.index,
+            description=band.text,
+            colour=band.colour,
+            wavelength_um=wavelength_in(band.text or ""),
+            scale=band.scale,
+            offset=band.offset,
+            sensor_band=known.id if known else None,
+            values=found,
+            physical=_physical(found, known, product),
+        )
+
+
+def _physical(
+    found: Distribution | None, band: Band | None, product: Product | None
+) -> tuple[float, float, float] | None:
+    """Return the 1, 50 and 99 % quantiles as reflectance, where the product's values are to be scaled to it."""
+    if not found or not band or not product or band.is_thermal or not product.quantity.is_reflectance:
+        return None
+    low, median, high = (value * product.scale + product.offset for value in (found.low, found.median, found.high))
+    return low, median, high
+
+
+def _product(verdict: Verdict) -> ProductFacts:
+    known = verdict.product
+    return ProductFacts(
+        known.id if known else None, known.quantity.value if known else None, verdict.fits, verdict.message
+    )
+
+
+def _guess(one: Candidate) -> Guess:
+    return Guess(one.sensor.id, one.sensor.name, round(one.score, 2), len(one.bands), one.evidence)
+
+
+def _file(header: Header) -> FileFacts:
+    grid = header.grid
+    with rasterio.open(header.path) as file:
+        driver, profile, overviews = file.driver, file.profile, tuple(file.overviews(1))
+    origin = made_by(header.tags)
+    return FileFacts(
+        path=header.path,
+        driver=driver,
+        compression=profile.get("compress"),
+        interleaving=profile.get("interleave"),
+        height=grid.height,
+        width=grid.width,
+        bands=len(header.bands),
+        dtypes=tuple(name for name, _ in groupby(str(band.dtype) for band in header.bands)),
+        crs=_crs_name(grid),
+        affine=header.is_affine,
+        pixel=(float(np.hypot(grid.transform.b, grid.transform.e)), grid.pixel_size),
+        ground_m=ground_pixel(grid) if header.is_affine else None,
+        extent=_extent(grid),
+        nodata=tuple(value for value, _ in groupby(band.nodata for band in header.bands)),
+        mask=header.has_mask,
+        block=header.block,
+        overviews=overviews,
+        datetime=header.taken.isoformat() if header.taken else (origin or {}).get("datetime"),
+        made_by=origin,
+    )
+
+
+def _crs_name(grid: Grid) -> str | None:
+    if grid.crs is None:
+        return None
+    from pyproj import CRS
+
+    code, name = grid.crs.to_epsg(), CRS.from_user_input(grid.crs.to_wkt()).name
+    return f"EPSG:{code} ({name})" if code else str(name)
+
+
+def _extent(grid: Grid) -> tuple[float, float, float, float]:
+    corners = ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
+    xs, ys = zip(*(grid.transform @ corner for corner in corners), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: numbers without NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,133 @@
+"""Everything about one run that is settled before the first window is inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from dofa_cli.model.device import Precision, choose_batch
+from dofa_cli.pipelines.encoder import Encoder, TokenNorm, Weights, open_weights
+from dofa_cli.pipelines.plan import Cost, GridOptions, check_grid_options, cost, lay_out
+from dofa_cli.pipelines.prepare import Prepared, SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.provenance import provenance
+from dofa_cli.pipelines.quantise import OutputDtype
+from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.stream import TileStream
+from dofa_cli.raster.area import crop_to_area
+from dofa_cli.raster.grid import TilePlan
+
+Say = Callable[[str], object]
+"""Receives notes and warnings, one line each."""
+
+
+class Level(StrEnum):
+    """What one embedding stands for."""
+
+    PATCH = "patch"
+    WINDOW = "window"
+    SCENE = "scene"
+
+    @property
+    def suffix(self) -> str:
+        """File name ending of the output."""
+        return ".tif" if self is Level.PATCH else ".parquet"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network, and how it computes; fields are the command line's options of the same names."""
+
+    weights: str | None = None
+    trust_weights: bool = False
+    token_norm: TokenNorm = TokenNorm.TRAINED
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for."""
+
+    paths: tuple[str, ...]
+    output: Path
+    level: Level
+    dtype: OutputDtype
+    aoi: str | Path | None
+    scene: SceneOptions
+    model: ModelOptions
+    grid: GridOptions
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scene, network, windows and output of one run; ``batch`` is the number of windows a forward."""
+
+    prepared: Prepared
+    weights: Weights
+    encoder: Encoder
+    plan: TilePlan
+    batch: int
+    level: Level
+    dtype: OutputDtype
+    min_valid: float
+    output: Path
+
+    @property
+    def cost(self) -> Cost:
+        """What the run will take."""
+        return cost(self.prepared.scene, self.plan, self.weights.config, self.dtype, self.batch)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Provenance of the output."""
+        facts = provenance(
+            self.prepared, self.weights, self.encoder, self.plan, min_valid=self.min_valid, level=self.level.value
+        )
+        return facts.tags
+
+    def stream(self, on_windows: Callable[[int], object] = lambda _: None, batch: int | None = None) -> TileStream:
+        """Return a stream of the scene through the network, in batches of the run's size or of ``batch``."""
+        return TileStream(
+            self.prepared.scene,
+            self.plan,
+            Standardiser(self.prepared.norms, self.encoder.device),
+            self.encoder,
+            batch=batch or self.batch,
+            min_valid=self.min_valid,
+            on_windows=on_windows,
+        )
+
+
+def settle(request: Request, say: Say) -> Run:
+    """Open scene and weights, lay out the windows, and tell the user what was found; nothing is inferred yet."""
+    described = describe(request.paths, request.scene)
+    weights = open_weights(request.model.weights, trusted=request.model.trust_weights)
+    check_grid_options(request.grid, weights.config.patch_size)
+    prepared = prepare_scene(described, request.scene, weights.config.family)
+    if request.aoi is not None:
+        area = crop_to_area(prepared.scene, request.aoi, weights.config.patch_size, request.grid.zoom)
+        prepared = prepared.on(area)
+    for line in (*prepared.notes, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        say(line)
+    plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=request.level is not Level.PATCH)
+    encoder = Encoder(
+        weights,
+        prepared.wavelengths_um,
+        device=request.model.device,
+        precision=request.model.precision,
+        token_norm=request.model.token_norm,
+    )
+    return Run(
+        prepared=prepared,
+        weights=weights,
+        encoder=encoder,
+        plan=plan,
+        batch=min(request.model.batch_size or choose_batch(encoder.device), plan.window_count),
+        level=request.level,
+        dtype=request.dtype,
+        min_valid=request.grid.min_valid,
+        output=request.output,
+    )

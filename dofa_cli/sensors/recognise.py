@@ -1,0 +1,180 @@
+"""Which instrument a scene looks like: every built-in sensor weighed by what names, bands and pixel size say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from dofa_cli.errors import BandMismatch
+from dofa_cli.sensors.match import Label, choose_bands, wavelength_in
+from dofa_cli.sensors.schema import Band, Sensor
+
+CONCLUSIVE = 1.5
+"""A sensor is named only with at least this much evidence …"""
+LEAD = 0.4
+"""… this much more than any other, …"""
+COMPLETE = 0.9
+"""… and this share of the bands found, unless the name says so: bands of an unknown sensor fit known ones in part."""
+WORTH_TELLING = 0.5
+"""Candidates with less are not listed."""
+_NAMED, _PRODUCT, _PATTERN, _BANDS, _ORDER, _COVERAGE, _PIXEL = 1.5, 1.5, 0.5, 1.0, 0.4, 0.5, 0.3
+_SMALLEST_TOLERANCE_UM = 0.01
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a scene shows without its pixels: band labels, paths and tags as text, ground size of a pixel in metres."""
+
+    labels: tuple[Label, ...]
+    names: str
+    pixel_m: float | None = None
+
+
+@dataclass(frozen=True)
+class Clue:
+    """One piece of evidence in words, and what it weighs."""
+
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sensor and what speaks for it.
+
+    ``bands`` maps positions among the labels to the sensor's band ids, ``share`` says how many of the labels those are.
+    """
+
+    sensor: Sensor
+    bands: dict[int, str]
+    clues: tuple[Clue, ...]
+    share: float = 0.0
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether this alone would do to name the sensor."""
+        named = any(clue.weight >= CONCLUSIVE for clue in self.clues)
+        return self.score >= CONCLUSIVE and bool(self.bands) and (named or self.share >= COMPLETE)
+
+    @property
+    def score(self) -> float:
+        """All that the clues weigh."""
+        return sum(clue.weight for clue in self.clues)
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The clues in words."""
+        return tuple(clue.text for clue in self.clues)
+
+
+def candidates(traces: Traces, known: Iterable[Sensor]) -> tuple[Candidate, ...]:
+    """Return the sensors that anything speaks for, the likeliest first."""
+    weighed = [weigh(traces, sensor) for sensor in known]
+    likely = [found for found in weighed if found.score >= WORTH_TELLING]
+    return tuple(sorted(likely, key=lambda found: (-found.score, found.sensor.id)))
+
+
+def settled(likely: Sequence[Candidate]) -> Candidate | None:
+    """Return the first of :func:`candidates` if it is beyond doubt, else ``None``."""
+    if not likely or not likely[0].is_conclusive:
+        return None
+    second = likely[1].score if len(likely) > 1 else 0.0
+    return likely[0] if likely[0].score - second >= LEAD else None
+
+
+def usual_nodata(sensor: Sensor) -> float | None:
+    """Return the nodata value that all products of a sensor share, for files that declare none."""
+    values = {product.nodata for product in sensor.products}
+    return values.pop() if len(values) == 1 else None
+
+
+def weigh(traces: Traces, sensor: Sensor) -> Candidate:
+    """Collect what speaks for ``sensor``."""
+    bands = _bands(traces.labels, sensor)
+    found = (
+        _by_bands(traces.labels, sensor, bands),
+        _by_wavelengths(traces.labels, sensor, bands),
+        _by_pattern(traces.labels, sensor),
+        _by_name(traces.names, sensor),
+        _by_product(traces.names, sensor),
+        _by_pixel(traces.pixel_m, sensor, bands),
+    )
+    return Candidate(sensor, bands, tuple(clue for clue in found if clue), len(bands) / len(traces.labels))
+
+
+def _bands(labels: Sequence[Label], sensor: Sensor) -> dict[int, str]:
+    """Return what each label matches, among all bands of the sensor; names that a stated wavelength denies left out."""
+    try:
+        choice = choose_bands(labels, sensor, None, family="")
+    except BandMismatch:
+        return {}
+    pairs = zip(choice.positions, choice.bands, strict=True)
+    return {position: band.id for position, band in pairs if _nearness(labels[position], band) > -1}
+
+
+def _by_bands(labels: Sequence[Label], sensor: Sensor, bands: dict[int, str]) -> Clue | None:
+    if not bands:
+        return None
+    how, weight = _how(labels, bands)
+    coverage = _COVERAGE * len(bands) / len(sensor.bands)
+    text = f"{len(bands)} of {len(labels)} bands {how}"
+    return Clue(text, weight * len(bands) / len(labels) + coverage * weight)
+
+
+def _how(labels: Sequence[Label], bands: dict[int, str]) -> tuple[str, float]:
+    """Tell how :func:`choose_bands` must have found the bands, and what that is worth."""
+    used = [labels[position] for position in bands]
+    if any(label.text for label in used):
+        return "by description", _BANDS
+    if all(label.in_file == 1 for label in used):
+        return "by file name", _BANDS
+    return "by their number or colours alone", _ORDER
+
+
+def _by_wavelengths(labels: Sequence[Label], sensor: Sensor, bands: dict[int, str]) -> Clue | None:
+    stated = [(label, bands.get(at)) for at, label in enumerate(labels) if label.text and wavelength_in(label.text)]
+    if not stated or not bands:
+        return None
+    nearness = fmean(_nearness(label, sensor.by_id[name]) if name else -1.0 for label, name in stated)
+    verdict = "agree" if nearness > 0.5 else "differ" if nearness < 0 else "agree roughly"
+    return Clue(f"wavelengths {verdict}", nearness)
+
+
+def _nearness(label: Label, band: Band) -> float:
+    """Return 1 where the stated wavelength is the band's centre, 0 at half its width, -1 from its width on."""
+    stated = wavelength_in(label.text or "")
+    if stated is None or band.center_um is None:
+        return 0.0
+    tolerance = max(_SMALLEST_TOLERANCE_UM, (band.fwhm_um or 0) / 2)
+    return max(-1.0, 1 - abs(stated - band.center_um) / tolerance)
+
+
+def _by_pattern(labels: Sequence[Label], sensor: Sensor) -> Clue | None:
+    files = {label.file for label in labels}
+    hits = [file for file in files if any(re.search(pattern, file) for pattern in sensor.file_patterns)]
+    return Clue("file names follow its pattern", _PATTERN * len(hits) / len(files)) if hits else None
+
+
+def _by_name(names: str, sensor: Sensor) -> Clue | None:
+    """Look for the sensor's id or aliases among the words of paths and tags, alone or two in a row."""
+    words = [word.lower() for word in re.split(r"[^A-Za-z0-9]+", names) if word]
+    spoken = {*words, *(first + second for first, second in pairwise(words))}
+    hits = [alias for alias in (sensor.id, *sensor.aliases) if re.sub(r"[^a-z0-9]", "", alias.lower()) in spoken]
+    return Clue(f"'{hits[0]}' in the name", _NAMED) if hits else None
+
+
+def _by_product(names: str, sensor: Sensor) -> Clue | None:
+    for product in sensor.products:
+        if product.pattern and re.search(product.pattern, names):
+            return Clue(f"named like its product {product.id}", _PRODUCT)
+    return None
+
+
+def _by_pixel(pixel_m: float | None, sensor: Sensor, bands: dict[int, str]) -> Clue | None:
+    sizes = {sensor.by_id[name].gsd_m for name in bands.values()} - {None}
+    if pixel_m and any(size and abs(pixel_m / size - 1) < 0.1 for size in sizes):
+        return Clue(f"pixels of {pixel_m:.3g} m", _PIXEL)
+    return None
