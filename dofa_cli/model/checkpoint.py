@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dofa_cli.errors import DamagedWeights, UnsafeWeights, WrongWeights
-from dofa_cli.model.config import PUBLISHED, DofaConfig
+from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.vit import Dofa
 
 StateDict = dict[str, Tensor]
@@ -48,8 +48,7 @@ class Checkpoint:
     @property
     def layout_is_ambiguous(self) -> bool:
         """Whether the file has published version-1 shapes and nothing in it tells old kernel layout from new."""
-        config = self.model.config
-        return not self.declared and config.version == 1 and config in PUBLISHED.values()
+        return not self.declared and self.model.config.version == 1
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from dofa_cli.pipelines.progress import window_progress
 from dofa_cli.pipelines.quantise import OutputDtype
 from dofa_cli.pipelines.report import Report, report_on
 from dofa_cli.pipelines.run import Level, ModelOptions, Request, Run, Say, settle
-from dofa_cli.raster.source import GDAL_OPTIONS
+from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output, check_space
 
 TIMED_BATCHES = 2
@@ -77,7 +77,7 @@ def embed(
         model=ModelOptions(weights, trust_weights, TokenNorm(token_norm), device, Precision(precision), batch_size),
         grid=GridOptions(window, overlap, zoom, snap, min_valid, shard),
     )
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**gdal_options(paths)):
         if dry_run:
             return _foretell(request, say)
         return _carry_out(request, overwrite, progress, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -105,7 +106,7 @@ class Encoder:
         self.token_norm = token_norm
         self.patch_size = weights.config.patch_size
         self.dim = weights.config.embed_dim
-        self.model = weights.checkpoint.model.to(self.device)
+        self.model = copy.deepcopy(weights.checkpoint.model).to(self.device)
         self.folded = self.model.fold(wavelengths_um).eval()
         if self.precision is not Precision.FLOAT32:
             lower_linears(self.model.blocks, self.precision.dtype)

@@ -24,8 +24,11 @@ from dofa_cli.sensors.match import wavelength_in
 from dofa_cli.sensors.recognise import Candidate, candidates, settled, usual_nodata, weigh
 from dofa_cli.sensors.schema import Band, Product, Sensor
 
-READ_OPTIONS = {name: value for name, value in GDAL_OPTIONS.items() if name != "GDAL_DISABLE_READDIR_ON_OPEN"}
-"""Files beside the raster (.hdr, .aux.xml, .ovr) belong to what there is to tell."""
+READ_OPTIONS = {
+    **{name: value for name, value in GDAL_OPTIONS.items() if name != "GDAL_DISABLE_READDIR_ON_OPEN"},
+    "GDAL_CACHEMAX": 256 * 2**20,  # bytes
+}
+"""Unlike a run's, these see the files beside a raster (.hdr, .aux.xml, .ovr): they belong to what there is to tell."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ FIT_PIXELS = 100_000
 """Most cells that principal components are fitted to."""
 LOW, HIGH = 0.02, 0.98
 """Quantiles that are drawn darkest and brightest."""
+_QUANTILES = f"the {LOW:.0%} and {HIGH:.0%} quantiles"
 MOST_CLASSES = 24
 """Classes named in a legend."""
 NOTHING = 1e-9
@@ -49,7 +50,9 @@ def classes(values: NDArray[Any], valid: NDArray[np.bool_], present: NDArray[Any
         counts[value] = int(where.sum())
     total = max(1, sum(counts.values()))
     shown = sorted(sorted(counts, key=lambda value: -counts[value])[:MOST_CLASSES])
-    legend = [Entry(colours[v], f"{_short(style.names.get(v, f'class {v}'))} {counts[v] / total:.1%}") for v in shown]
+    legend = [
+        Entry(colours[v], f"{_short(style.names.get(v, f'class {v}'))} {_share(counts[v] / total)}") for v in shown
+    ]
     hidden = f", {len(shown)} of {len(counts)} shown" if len(shown) < len(counts) else ""
     return Look(pixels, f"Classes and their share of the area{hidden}", _with_gaps(legend, valid))
 
@@ -65,7 +68,9 @@ def components(header: Header) -> Look:
         valid[rows, cols] = piece.valid
         if fitted:
             scores[:, rows, cols] = fitted.project(_decoded(piece.values, shown.bands))
-    legend = [Entry(c, f"PC{n} {share:.1%}") for (n, share), c in zip(_shares(fitted), PRIMARY.values(), strict=True)]
+    legend = [
+        Entry(c, f"PC{n} {_share(share)}") for (n, share), c in zip(_shares(fitted), PRIMARY.values(), strict=True)
+    ]
     constant = [share < NOTHING for _, share in _shares(fitted)]
     scores[constant] = 0
     heading = "Principal components of the bands, and the share of the variance that each explains"
@@ -96,7 +101,7 @@ def in_colour(header: Header, bands: Sequence[FileBand], what: str) -> Look:
         ranges = [(min(low for low, _ in ranges), max(high for _, high in ranges))] * len(ranges)
     named = zip(bands, ranges, PRIMARY.values(), strict=True)
     legend = [Entry(colour, f"{_band_name(band)}: {_range(limits)}") for band, limits, colour in named]
-    heading = f"{what}, {LOW:.0%} to {HIGH:.0%} of the values stretched"
+    heading = f"{what}, stretched between {_QUANTILES}"
     return Look(_painted(decoded, valid, ranges), heading, _with_gaps(legend, valid))
 
 
@@ -107,7 +112,7 @@ def grey(header: Header, band: FileBand) -> Look:
     ranges = _ranges(decoded, valid)
     (low, high), black, white = ranges[0], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     legend = [Entry(black, _number(low)), Entry(white, _number(high))]
-    heading = f"{_band_name(band)}, {LOW:.0%} to {HIGH:.0%} of the values stretched"
+    heading = f"{_band_name(band)}, stretched between {_QUANTILES}"
     return Look(_painted(decoded.repeat(3, axis=0), valid, ranges * 3), heading, _with_gaps(legend, valid))
 
 
@@ -154,7 +159,7 @@ def _painted(
 def _with_gaps(legend: Sequence[Entry], valid: NDArray[np.bool_]) -> tuple[Entry, ...]:
     """Add a line for cells without data, if there are any; leave nothing else if there is no other."""
     level = int(UNPAINTED[1:3], 16) / 255
-    gaps = () if valid.all() else (Entry((level, level, level), f"no data {1 - valid.mean():.1%}"),)
+    gaps = () if valid.all() else (Entry((level, level, level), f"no data {_share(1 - float(valid.mean()))}"),)
     return (*(legend if valid.any() else ()), *gaps)
 
 
@@ -185,6 +190,10 @@ def _range(limits: Range) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def _share(share: float) -> str:
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _short(text: str) -> str:

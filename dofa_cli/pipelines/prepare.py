@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -206,7 +205,7 @@ def _identify(case: _Case, chosen: Sequence[FileBand], sample: Sample) -> Identi
     scale, offset = _declared_scale(case.options, chosen)
     headers = case.described.headers
     evidence = Evidence(
-        names=" ".join(part for header in headers for part in (_tail(header.path), *header.tags.values())),
+        names=" ".join(part for header in headers for part in (header.path, *header.tags.values())),
         eight_bit=all(band.dtype == np.uint8 for band in chosen),
         low=float(np.median(sample.quantiles(0.01))),
         high=float(np.median(sample.quantiles(0.99))),
@@ -223,11 +222,6 @@ def _declared_scale(options: SceneOptions, chosen: Sequence[FileBand]) -> tuple[
         return 1.0 if options.scale is None else options.scale, options.offset or 0.0
     declared = {(band.scale, band.offset) for band in chosen}
     return declared.pop() if len(declared) == 1 and declared != {(1.0, 0.0)} else (None, None)
-
-
-def _tail(path: str) -> str:
-    """Return the last three parts of a path: product folders carry level and baseline in their names."""
-    return "/".join(PurePath(path).parts[-3:])
 
 
 def _rules(case: _Case, product: Product, sample: Sample) -> tuple[BandCheck, ...]:
@@ -263,6 +257,8 @@ def _warnings(case: _Case, scene: Scene, checks: Sequence[BandCheck]) -> list[st
         found.append("the scene has no coordinate system; the output will have none either.")
     if np.isnan(checks[0].mean):
         found.append("no valid pixel was found in a sample of the scene; cells without valid pixels become nodata.")
+    if strange := [band.id for band in case.choice.bands if not band.is_familiar]:
+        found.append(f"{', '.join(strange)}: the weights saw radar as C-band VV and VH only.")
     if case.uses_sensor_statistics:
         found += [
             f"{case.sensor.id} statistics are {stats.status.replace('_', ' ')}: {stats.note or stats.source}"

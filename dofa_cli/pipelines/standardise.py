@@ -30,7 +30,7 @@ class Standardiser:
 
     def __init__(self, norms: Sequence[BandNorm], device: torch.device) -> None:
         self.device = device
-        self.curves = [norm.scale.curve for norm in norms]
+        self.curves = [(norm.scale.curve, norm.scale.inner) for norm in norms]
         self.whole = [index for index, norm in enumerate(norms) if norm.scale.whole]
         self.gain = self._column([norm.scale.gain for norm in norms])
         self.offset = self._column([norm.scale.offset for norm in norms])
@@ -47,11 +47,11 @@ class Standardiser:
 
     def to_training_scale(self, x: Tensor) -> Tensor:
         """Map values (bands, height, width) in place to the pixel scale of training."""
-        for band, curve in enumerate(self.curves):
+        for band, (curve, inner) in enumerate(self.curves):
             if curve is Curve.SQRT:
-                x[band].clamp_(min=0).sqrt_()
+                x[band].mul_(inner).clamp_(min=0).sqrt_()
             elif curve is Curve.DECIBEL:
-                x[band].mul_(DECIBELS_TO_LOG).exp_()
+                x[band].mul_(inner * DECIBELS_TO_LOG).exp_()
         x.mul_(self.gain).add_(self.offset)
         for band in self.whole:
             x[band].floor_()

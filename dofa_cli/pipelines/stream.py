@@ -151,13 +151,14 @@ class TileStream:
         """Yield (number, tokens) in plan order for windows with valid pixels, from the cache where it has them."""
         wanted = [n for n in loaded.tile.windows if self._of_window(loaded, n, loaded.valid_pixels).any()]
         held = {n: tokens for n in wanted if (tokens := self.cache.get(n)) is not None}
-        for chunk in _chunks([n for n in wanted if n not in held], self.batch):
+        missing = [n for n in wanted if n not in held]
+        self.on_windows(self._own(loaded.tile, loaded.tile.windows) - self._own(loaded.tile, missing))
+        for chunk in _chunks(missing, self.batch):
             for number, tokens in zip(chunk, self._run(loaded, chunk, self.model.tokens), strict=True):
                 held[number] = tokens
                 if self._reaches_on(loaded.tile, number):
                     self.cache.put(number, tokens)
-        own = [n for n in loaded.tile.windows if self._starts_in(loaded.tile, n)]
-        self.on_windows(len(own))
+            self.on_windows(self._own(loaded.tile, chunk))
         yield from ((number, held[number]) for number in wanted)
 
     def _run(self, loaded: Loaded, numbers: Sequence[Number], forward: Callable[[Tensor], Tensor]) -> Tensor:
@@ -183,9 +184,10 @@ class TileStream:
         cells = self.plan.window_cells(number)
         return cells.bottom > tile.core.bottom or cells.right > tile.core.right
 
-    def _starts_in(self, tile: Tile, number: Number) -> bool:
-        cells = self.plan.window_cells(number)
-        return not Window(cells.row, cells.col, 1, 1).intersect(tile.core).is_empty
+    def _own(self, tile: Tile, numbers: Sequence[Number]) -> int:
+        """Count the windows that start in ``tile``: every window starts in one tile, so each is counted once."""
+        corners = [Window(cells.row, cells.col, 1, 1) for cells in map(self.plan.window_cells, numbers)]
+        return sum(not corner.intersect(tile.core).is_empty for corner in corners)
 
 
 def pixels_inside(cells: Window, grid: CellGrid) -> Tensor:

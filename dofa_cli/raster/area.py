@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pyogrio.errors
 
 from dofa_cli.errors import AreaError, GridError
@@ -34,12 +35,18 @@ def read_area(path: str | Path, crs: Any) -> Any:
         frame = gpd.read_file(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise AreaError(f"{path} cannot be read as a vector file: {str(error).splitlines()[0]}") from None
+    if not isinstance(frame, gpd.GeoDataFrame):  # a table without geometry
+        raise AreaError(f"{path} holds no polygons.")
     if crs is not None and frame.crs is not None:
         frame = frame.to_crs(crs)
-    polygons = frame.geometry[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon"])].make_valid()
+    shapes = frame.geometry.explode()
+    polygons = shapes[shapes.geom_type == "Polygon"]
     if polygons.empty:
         raise AreaError(f"{path} holds no polygons.")
-    return polygons.union_all()
+    reached = polygons[np.isfinite(polygons.bounds).all(axis=1)]
+    if reached.empty:
+        raise AreaError(f"{path} lies where the scene's coordinate system does not reach.")
+    return reached.make_valid().union_all()
 
 
 def snapped_grid(scene: Scene, patch: int, zoom: int) -> CellGrid:

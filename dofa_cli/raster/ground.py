@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot, isfinite
+from math import hypot, isfinite, radians, sin
 
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
@@ -16,7 +16,7 @@ ELLIPSOID = "WGS84"
 
 @dataclass(frozen=True)
 class PixelSize:
-    """A pixel's height (one row down) and width (one column right) in metres."""
+    """A pixel's width (one column right) and its height square to that, in metres: their product is its area."""
 
     height: float
     width: float
@@ -44,8 +44,8 @@ def _geodesic(crs: CRS, xs: tuple[float, ...], ys: tuple[float, ...]) -> PixelSi
         return None
     if not all(isfinite(lon) and abs(lat) <= 90 for lon, lat in zip(lons, lats, strict=True)):
         return None
-    _, _, lengths = Geod(ellps=ELLIPSOID).inv(lons[::2], lats[::2], lons[1::2], lats[1::2])
-    height, width = (float(length) for length in lengths)
+    azimuths, _, lengths = Geod(ellps=ELLIPSOID).inv(lons[::2], lats[::2], lons[1::2], lats[1::2])
+    width, height = float(lengths[1]), float(lengths[0]) * abs(sin(radians(azimuths[0] - azimuths[1])))
     return PixelSize(height, width) if height > 0 and width > 0 else None
 
 
@@ -53,4 +53,5 @@ def _planar(grid: Grid) -> PixelSize | None:
     if grid.crs is None or not grid.crs.is_projected:
         return None
     metres, step = float(grid.crs.linear_units_factor[1]), grid.transform
-    return PixelSize(metres * hypot(step.b, step.e), metres * hypot(step.a, step.d))
+    width = hypot(step.a, step.d)
+    return PixelSize(metres * abs(step.determinant) / width, metres * width)

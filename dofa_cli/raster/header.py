@@ -119,7 +119,7 @@ def _describe(path: str, file: Any) -> Header:
         has_mask=has_mask,
         tags=file.tags(),
         is_affine=not (file.transform.is_identity and georeference(file) is not None),
-        taken=_date(path, file.tags()),
+        taken=_date(path, file.tags(ns="IMAGERY")),
     )
 
 
@@ -147,16 +147,13 @@ def _is_mask(file: Any, index: int) -> bool:
     return len(np.unique(file.read(index, out_shape=shape))) <= _OPAQUE_LEVELS
 
 
-def _date(path: str, tags: dict[str, str]) -> datetime | None:
-    """Read the acquisition time (UTC) from tags or from the file's name."""
-    for text in (
-        tags.get("ACQUISITIONDATETIME", ""),
-        tags.get("TIFFTAG_DATETIME", "").replace(":", ""),
-        Path(path).name,
-    ):
-        if stated := _DATE.search(text.replace("-", "").replace(" ", "T")):
-            return datetime.strptime(stated[1] + (stated[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    return None
+def _date(path: str, imagery: dict[str, str]) -> datetime | None:
+    """Read the acquisition time (UTC) from GDAL's IMAGERY tags or from the file's name."""
+    stated = re.sub("[-:]", "", imagery.get("ACQUISITIONDATETIME", "")).replace(" ", "T")
+    found = _DATE.search(stated) or _DATE.search(PurePosixPath(path).name)
+    if found is None:
+        return None
+    return datetime.strptime(found[1] + (found[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def _no_bands(path: str, subdatasets: Sequence[str]) -> str:

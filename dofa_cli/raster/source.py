@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +24,21 @@ from dofa_cli.errors import DamagedRaster
 OPEN_FILES = 64
 """Handles that a thread keeps open."""
 GDAL_OPTIONS: dict[str, Any] = {
-    "GDAL_CACHEMAX": 256,  # MB; the default, 5 % of memory, makes the program's footprint depend on the machine
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no directory listings over HTTP
+    "GDAL_CACHEMAX": 256 * 2**20,  # bytes; the default of 5 % of memory makes the footprint depend on the machine
     "GDAL_HTTP_MAX_RETRY": 5,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_NUM_THREADS": "ALL_CPUS",
 }
+
+
+_REMOTE = re.compile(r"^(?:https?|s3|gs|az)://|^/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)")
+
+
+def gdal_options(paths: Iterable[str]) -> dict[str, Any]:
+    """Return GDAL's options for reading ``paths``: without directory listings where those would be requests."""
+    remote = any(_REMOTE.match(path) for path in paths)
+    return GDAL_OPTIONS | ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {})
 
 
 @dataclass(frozen=True)

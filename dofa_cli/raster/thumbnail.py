@@ -20,6 +20,8 @@ from dofa_cli.raster.header import FileBand, Header
 
 TILE_BYTES = 32 * 2**20
 """Values read at once."""
+SOURCE_BYTES = 128 * 2**20
+"""Values of the file under them: GDAL's cache must hold their blocks, or it decodes them once for every band."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def thumbnail(header: Header, bands: Sequence[FileBand], longest: int) -> Thumbn
 
 def _tiles(shown: Thumbnail) -> Iterator[Window]:
     """Cut a thumbnail into tiles of :data:`TILE_BYTES` that follow the file's blocks, so that few are read twice."""
-    itemsize = max(band.dtype.itemsize for band in shown.bands)
-    pixels = max(1, TILE_BYTES // (len(shown.bands) * itemsize))
+    depth = len(shown.bands) * max(band.dtype.itemsize for band in shown.bands)
+    pixels = max(1, min(TILE_BYTES // depth, SOURCE_BYTES // (depth * shown.step**2)))
     block_height, block_width = (max(1, side // shown.step) for side in shown.header.block)
     width = min(shown.width, max(isqrt(pixels), min(block_width, pixels)))
     width = width // block_width * block_width or width

@@ -54,9 +54,9 @@ def choose_bands(labels: Sequence[Label], sensor: Sensor, request: str | None, f
         found = {band.id: position for position, (band, _) in enumerate(asked)}
     if not found:
         raise BandMismatch(_no_match(labels, sensor))
-    if asked:
+    if asked and request != "all":
         return _pick([band for band, _ in asked], found, labels, sensor)
-    default = [sensor.by_id[name] for name in sensor.default_bands(family)]
+    default = [band for band, _ in asked] if asked else [sensor.by_id[name] for name in sensor.default_bands(family)]
     present = [band for band in default if band.id in found] or [band for band in sensor.bands if band.id in found]
     absent = [band.id for band in default if band.id not in found]
     choice = _pick(present, found, labels, sensor)
@@ -86,9 +86,14 @@ def _match(labels: Sequence[Label], sensor: Sensor) -> dict[str, int]:
 
 
 def _band_of(label: Label, sensor: Sensor) -> str | None:
-    if label.text:
+    if label.text and not _says_its_number_only(label):
         return _by_name(label.text, sensor) or _by_wavelength(label.text, sensor)
     return _by_file_name(label.file, sensor) if label.in_file == 1 else None
+
+
+def _says_its_number_only(label: Label) -> bool:
+    """Whether a description is no more than the "Band 3" that many writers give to the third band."""
+    return _fold(label.text or "") == f"band{label.index}"
 
 
 def _by_name(text: str, sensor: Sensor) -> str | None:

@@ -37,7 +37,9 @@ class Identified:
     warnings: tuple[str, ...] = ()
 
 
-_PLAUSIBLE: dict[Quantity, tuple[tuple[float, float], tuple[float, float]]] = {
+Ranges = dict[Quantity, tuple[tuple[float, float], tuple[float, float]]]
+
+_USUAL: Ranges = {
     Quantity.TOA_REFLECTANCE: ((-0.15, 0.75), (0.002, 2.6)),
     Quantity.BOA_REFLECTANCE: ((-0.15, 0.75), (0.002, 2.6)),
     Quantity.AMPLITUDE: ((0, 2000), (20, 65535)),
@@ -46,8 +48,16 @@ _PLAUSIBLE: dict[Quantity, tuple[tuple[float, float], tuple[float, float]]] = {
     Quantity.SIGMA0_DB: ((-70, 0), (-40, 40)),
     Quantity.GAMMA0_DB: ((-70, 0), (-40, 40)),
 }
-"""Ranges in which the 1st and the 99th percentile of a scene of that quantity lie; others are not checked."""
+"""Where the 1st and the 99th percentile of a scene usually lie, by which products are told apart; quantities that are
+not here are not checked."""
 
+_POSSIBLE: Ranges = _USUAL | {
+    Quantity.TOA_REFLECTANCE: ((-0.5, 1.6), (0.002, 3.2)),
+    Quantity.BOA_REFLECTANCE: ((-0.5, 1.6), (0.002, 3.2)),
+}
+"""Where they can lie at all: a scene may be nothing but cloud or snow."""
+
+BYTE = 255
 UNSHIFTED_LOW = 950
 """Every band above this digital number: Sentinel-2's +1000 of baseline 04.00 has probably not been taken off."""
 
@@ -59,7 +69,7 @@ def identify_product(sensor: Sensor, evidence: Evidence, wanted: str | None) -> 
     """
     found = _stated(sensor, evidence, wanted) or _by_values(sensor, evidence)
     product = _with_file_scale(found.product, evidence)
-    if evidence.high > evidence.low and not _fits(product, evidence):
+    if evidence.high > evidence.low and not _fits(product, evidence, _POSSIBLE):
         raise ScaleMismatch(_explain(sensor, product, evidence))
     return Identified(product, found.how, found.warnings + _doubts(sensor, product, evidence))
 
@@ -85,7 +95,11 @@ def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identifie
 
 def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
     candidates = [product for product in sensor.products if not product.named_only]
-    fits = [p for p in candidates if _fits(_with_file_scale(p, evidence), evidence)]
+    usual, possible = (
+        [p for p in candidates if _fits(_with_file_scale(p, evidence), evidence, ranges)]
+        for ranges in (_USUAL, _POSSIBLE)
+    )
+    fits = usual or possible
     default = next((product for product in fits if product.id == sensor.default_product), None)
     if default or len(fits) == 1:
         product = default or fits[0]
@@ -100,17 +114,17 @@ def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
 
 def _with_file_scale(product: Product, evidence: Evidence) -> Product:
     """Take scale and offset that stand in the file, or were given, instead of the product's usual ones."""
-    if evidence.scale is None or not product.quantity.is_reflectance:
+    if evidence.scale is None or product.quantity in (Quantity.DISPLAY, Quantity.DN):
         return product
     return product.model_copy(update={"scale": evidence.scale, "offset": evidence.offset or 0.0})
 
 
-def _fits(product: Product, evidence: Evidence) -> bool:
+def _fits(product: Product, evidence: Evidence, ranges: Ranges) -> bool:
     if product.eight_bit != evidence.eight_bit and product.quantity is not Quantity.DN:
         return False
-    if product.quantity not in _PLAUSIBLE:
+    if product.quantity not in ranges:
         return True
-    (low_from, low_to), (high_from, high_to) = _PLAUSIBLE[product.quantity]
+    (low_from, low_to), (high_from, high_to) = ranges[product.quantity]
     low, high = (value * product.scale + product.offset for value in (evidence.low, evidence.high))
     return low_from <= low <= low_to and high_from <= high <= high_to
 
@@ -130,6 +144,8 @@ def _doubts(sensor: Sensor, product: Product, evidence: Evidence) -> tuple[str, 
             f"every band lies above {UNSHIFTED_LOW}: the +1000 of processing baseline 04.00 may still be in. "
             f"If so, give --product {shifted}.",
         )
+    if product.quantity.is_reflectance and product.scale < 1 and 0 < evidence.high <= BYTE:
+        return ("values end below 256 and look like 8-bit pixels, not reflectance. Check --product and --scale.",)
     if product.quantity in (Quantity.GAMMA0_DB, Quantity.GAMMA0_POWER):
         return ("γ⁰ is mapped like σ⁰, which the weights were trained near; slopes look brighter than in training.",)
     return ()
@@ -151,7 +167,7 @@ def _explain(sensor: Sensor, product: Product, evidence: Evidence) -> str:
 
 
 def _range(evidence: Evidence) -> str:
-    return f"{evidence.low:.4g} to {evidence.high:.4g}"
+    return f"{evidence.low:.5g} to {evidence.high:.5g}"
 
 
 def _ids(products: Sequence[Product]) -> str:

@@ -7,7 +7,7 @@ integers, so one small class describes them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dofa_cli.sensors.schema import Band, Product, Quantity, TrainingScale
@@ -38,7 +38,7 @@ class Curve(StrEnum):
 
 @dataclass(frozen=True)
 class PixelScale:
-    """One band's rule: value → ``clip(gain · curve(value) + offset, low, high)``, rounded down if ``whole``."""
+    """One band's rule: value → ``clip(gain · curve(inner · value) + offset, low, high)``, rounded down if ``whole``."""
 
     curve: Curve = Curve.LINEAR
     gain: float = 1.0
@@ -46,23 +46,18 @@ class PixelScale:
     whole: bool = False
     low: float = -math.inf
     high: float = math.inf
+    inner: float = 1.0
 
     def after(self, scale: float, offset: float) -> PixelScale:
         """Return the rule for values that still need ``value · scale + offset`` (linear rules only)."""
-        gain = float(f"{self.gain * scale:.12g}")
-        return PixelScale(
-            self.curve,
-            gain,
-            float(f"{self.gain * offset + self.offset:.12g}"),
-            self.whole,
-            self.low,
-            self.high,
-        )
+        gain, shift = (float(f"{value:.12g}") for value in (self.gain * scale, self.gain * offset + self.offset))
+        return replace(self, gain=gain, offset=shift)
 
     def describe(self) -> str:
         """Write the rule as a formula of ``x``, the value in the file."""
-        inner = {Curve.LINEAR: "x", Curve.SQRT: "√x", Curve.DECIBEL: "10^(x/20)"}[self.curve]
-        text = inner if self.gain == 1 else f"{self.gain:.6g}·{inner}"
+        x = "x" if self.inner == 1 else f"{self.inner:g}·x"
+        shapes = {Curve.LINEAR: x, Curve.SQRT: f"√({x})" if "·" in x else "√x", Curve.DECIBEL: f"10^({x}/20)"}
+        text = shapes[self.curve] if self.gain == 1 else f"{self.gain:.6g}·{shapes[self.curve]}"
         text += f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}" if self.offset else ""
         text = f"⌊{text}⌋" if self.whole else text
         return text if math.isinf(self.high) else f"clip({text}, {self.low:g}, {self.high:g})"
@@ -82,7 +77,7 @@ def pixel_scale(band: Band, product: Product, training: TrainingScale) -> PixelS
         case TrainingScale.SENTINEL2_8BIT:
             return _sentinel2_8bit(band, product)
         case TrainingScale.AMPLITUDE_8BIT:
-            return _amplitude_8bit(quantity)
+            return _amplitude_8bit(product)
         case TrainingScale.DISPLAY_8BIT:
             return DISPLAY if quantity is Quantity.DISPLAY else None
         case TrainingScale.REFLECTANCE:
@@ -109,9 +104,13 @@ def _sentinel2_8bit(band: Band, product: Product) -> PixelScale | None:
     return None
 
 
-def _amplitude_8bit(quantity: Quantity) -> PixelScale | None:
+def _amplitude_8bit(product: Product) -> PixelScale | None:
+    """Map radar values, stored as value · scale + offset, to clipped amplitude."""
+    quantity, scale, offset = product.quantity, product.scale, product.offset
     if quantity is Quantity.AMPLITUDE:
-        return DISPLAY
-    if quantity.is_power:
-        return PixelScale(Curve.SQRT, AMPLITUDE_AT_0_DB, low=0, high=255)
-    return PixelScale(Curve.DECIBEL, AMPLITUDE_AT_0_DB, low=0, high=255) if quantity.is_decibel else None
+        return DISPLAY.after(scale, offset)
+    if quantity.is_decibel:
+        return PixelScale(Curve.DECIBEL, AMPLITUDE_AT_0_DB * 10 ** (offset / 20), low=0, high=255, inner=scale)
+    if quantity.is_power and not offset:
+        return PixelScale(Curve.SQRT, AMPLITUDE_AT_0_DB, low=0, high=255, inner=scale)
+    return None

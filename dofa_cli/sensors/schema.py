@@ -12,6 +12,9 @@ LONGEST_OPTICAL_UM = 30.0
 """Thermal bands end near 15 µm, so a larger number is almost certainly in nanometres."""
 
 
+C_BAND_GHZ = 4.0, 8.0
+
+
 class Kind(StrEnum):
     """What sort of instrument it is."""
 
@@ -109,6 +112,14 @@ class Band(Strict):
         """Whether the band measures emitted rather than reflected light."""
         return self.center_um is not None and self.center_um > 3.0
 
+    @property
+    def is_familiar(self) -> bool:
+        """Whether the weights may have seen the band's kind: any optical band, and radar of C-band VV and VH."""
+        if self.frequency_ghz is None:
+            return True
+        low, high = C_BAND_GHZ
+        return self.polarisation in ("VV", "VH") and low <= self.frequency_ghz <= high
+
     def wavelength_um(self, family: str) -> float | None:
         """Return the wavelength in µm to give to weights of ``family``, or ``None`` where none is known."""
         return self.model.get(family, self.center_um)
@@ -123,7 +134,7 @@ class Product(Strict):
 
     id: Identifier
     quantity: Quantity
-    scale: float = 1.0
+    scale: float = Field(1.0, gt=0)
     offset: float = 0.0
     nodata: float | None = None
     white: float | None = Field(None, gt=0)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dofa_cli.errors import DamagedWeights, UnsafeWeights, WrongWeights
 from dofa_cli.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dofa_cli.model.config import PUBLISHED, DofaConfig
+from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.vit import random_dofa
 
 DIM = 384  # a published width, so that the architecture can be read off the shapes
@@ -92,9 +92,7 @@ def holds(found: Checkpoint, expected: StateDict) -> bool:
 
 
 class TestForms:
-    """(content of the file, version, trained token norm, trained pooled norm)."""
-
-    forms = pytest.mark.parametrize(
+    @pytest.mark.parametrize(
         ("content", "version", "token_norm", "pooled_norm"),
         [
             pytest.param(published_v1(), 1, True, False, id="as published, version 1"),
@@ -105,18 +103,13 @@ class TestForms:
             pytest.param({"state_dict": published_v1()}, 1, True, False, id="wrapped as state_dict"),
         ],
     )
-
-    @forms
-    def test_the_encoder_is_read(self, tmp_path, content, version, token_norm, pooled_norm):
+    def test_the_encoder_is_read_and_trained_norms_are_told_from_plain_ones(
+        self, tmp_path, content, version, token_norm, pooled_norm
+    ):
         found = load_checkpoint(saved(tmp_path, content))
         assert found.model.config == SMALL[version]
         assert holds(found, ENCODERS[version])
-        assert not found.declared
-
-    @forms
-    def test_trained_norms_are_told_from_plain_ones(self, tmp_path, content, version, token_norm, pooled_norm):
-        found = load_checkpoint(saved(tmp_path, content))
-        assert (found.token_norm, found.pooled_norm) == (token_norm, pooled_norm)
+        assert (found.token_norm, found.pooled_norm, found.declared) == (token_norm, pooled_norm, False)
         for module, trained in ((found.model.norm, token_norm), (found.model.fc_norm, pooled_norm)):
             assert set(module.weight.tolist()) == {1.5 if trained else 1.0}
             assert set(module.bias.tolist()) == {0.25 if trained else 0.0}
@@ -168,13 +161,11 @@ class TestRoundTrip:
 
 class TestKernelLayout:
     @pytest.mark.parametrize(("version", "ambiguous"), [(1, True), (2, False)])
-    def test_published_shapes_of_version_1_alone_are_ambiguous(self, tmp_path, monkeypatch, version, ambiguous):
-        monkeypatch.setitem(PUBLISHED, "small", SMALL[version])
+    def test_published_shapes_of_version_1_alone_are_ambiguous(self, tmp_path, version, ambiguous):
         content = published_v1() if version == 1 else published_v2()
         assert load_checkpoint(saved(tmp_path, content)).layout_is_ambiguous is ambiguous
 
-    def test_a_declared_architecture_settles_it(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(PUBLISHED, "tiny", TINY[1])
+    def test_a_declared_architecture_settles_it(self, tmp_path):
         save_checkpoint(random_dofa(TINY[1]), tmp_path / "own.safetensors")
         assert not load_checkpoint(tmp_path / "own.safetensors").layout_is_ambiguous
 
@@ -235,7 +226,7 @@ class TestWrongFiles:
             load_checkpoint(saved(tmp_path, content))
 
     def test_an_unpublished_width_needs_a_declared_architecture(self, tmp_path):
-        with pytest.raises(WrongWeights, match="Width 24 .*dofa_config"):
+        with pytest.raises(WrongWeights, match=r"Width 24 .*dofa_config"):
             load_checkpoint(saved(tmp_path, random_dofa(TINY[1]).state_dict()))
 
     def test_unknown_fields_of_a_declared_architecture_are_named(self, tmp_path):

@@ -42,7 +42,7 @@ def test_native_grid_passes_through_untouched():
     assert resample_positions(table, (4, 4)) is table
 
 
-@pytest.mark.parametrize("grid", [(2, 2), (6, 6), (3, 5), (5, 3), (1, 7), (2, 8)])
+@pytest.mark.parametrize("grid", [(2, 2), (6, 6), (3, 5), (4, 7), (7, 4), (2, 8)])
 def test_other_grids_are_resampled_bicubically_with_antialiasing(grid):
     table = positions(4)
     square = table[:, 1:].reshape(1, 4, 4, 8).permute(0, 3, 1, 2)

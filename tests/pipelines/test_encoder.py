@@ -74,7 +74,9 @@ class TestOpening:
         with pytest.raises(UnknownWeights, match="dofa-base"):
             open_weights("dofa-bas")
 
-    def test_files_of_the_old_kernel_layout_are_refused_by_their_hash_even_if_trusted(self, undeclared_file, monkeypatch):
+    def test_files_of_the_old_kernel_layout_are_refused_by_their_hash_even_if_trusted(
+        self, undeclared_file, monkeypatch
+    ):
         old = manifest.OldLayout(
             file="early.pth", sha256_prefix=store.sha256(undeclared_file)[:8], reason="from before August 2024"
         )
@@ -184,3 +186,11 @@ class TestPrecision:
 def test_an_encoder_tells_patch_width_and_device(own_file):
     made = encoder(own_file)
     assert (made.patch_size, made.dim, made.device) == (4, 24, torch.device("cpu"))
+
+
+def test_a_second_encoder_of_the_same_weights_keeps_float32(own_file):
+    weights = open_weights(str(own_file))
+    pixels = torch.randn(1, 3, 16, 16)
+    before = Encoder(weights, RGB, device="cpu").tokens(pixels)
+    Encoder(weights, RGB, device="cpu", precision=Precision.BFLOAT16).tokens(pixels)
+    assert torch.equal(Encoder(weights, RGB, device="cpu").tokens(pixels), before)

@@ -17,7 +17,7 @@ from dofa_cli.errors import DamagedRaster, NoBands, NotARaster, SceneNotFound
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.header import read_header
 from dofa_cli.raster.reader import read_window, read_windows
-from dofa_cli.raster.source import GDAL_OPTIONS, Source, close_handles
+from dofa_cli.raster.source import Source, close_handles, gdal_options
 from tests.made import UTM
 
 HEIGHT, WIDTH = 90, 75
@@ -128,7 +128,7 @@ def test_a_mask_band_makes_pixels_invalid_and_is_no_spectral_band(tif, stack, wh
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "r+") as file:
         file.write_mask(mask)
     assert Path(f"{path}.msk").exists() != internal
-    with rasterio.Env(**GDAL_OPTIONS):  # as the program reads
+    with rasterio.Env(**gdal_options([path])):  # as the program reads
         scene = stack([path])
         pixels = whole(scene)
     assert len(scene.bands) == 3
@@ -176,7 +176,7 @@ def test_a_fourth_spectral_band_that_the_writer_labelled_alpha_is_no_mask(tif, s
 def test_envi_files_with_their_header_beside_them_open_as_the_program_reads(tif, stack, whole, name):
     values = noise(6, 12, 13)
     path = tif(name, values, driver="ENVI")
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**gdal_options([path])):
         np.testing.assert_array_equal(whole(stack([path])).values, values)
 
 
@@ -184,7 +184,7 @@ def test_a_world_file_beside_the_scene_places_it_as_the_program_reads(tif, stack
     path = tif("scene.tif", noise(1, 12, 13), profile="BASELINE", TFW="YES")
     with rasterio.open(path) as file:
         expected = file.transform
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**gdal_options([path])):
         assert stack([path]).grid.transform.almost_equals(expected)
 
 

@@ -182,7 +182,9 @@ class TestWavelengthsByHand:
     @pytest.mark.parametrize("given", [(665, 560, 490), (0.665, 2190.0), (100,)])
     def test_nanometres_are_refused_with_the_number_in_micrometres(self, given):
         wrong = next(value for value in given if value >= 100)
-        with pytest.raises(BadWavelengths, match=f"{wrong:g} looks like nanometres. Give micrometres: {wrong / 1000:g}"):
+        with pytest.raises(
+            BadWavelengths, match=f"{wrong:g} looks like nanometres. Give micrometres: {wrong / 1000:g}"
+        ):
             from_wavelengths(given)
 
     @pytest.mark.parametrize("value", [0, -0.6, 0.1, 30.5, 99, 1e6, float("nan"), float("inf")])

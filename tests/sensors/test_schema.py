@@ -73,19 +73,25 @@ def test_everything_together(tmp_path):
         pytest.param({"bands": [RED | {"center_um": 665.0}]}, "bands.0.center_um: .*30", id="nanometres"),
         pytest.param({"bands": [RED | {"model": {"dofa_v1": 665.0}}]}, "bands.0.model.dofa_v1: .*30", id="model in nm"),
         pytest.param({"bands": [RED | {"center_um": 0.05}]}, "bands.0.center_um: .*0.1", id="X-rays"),
-        pytest.param({"bands": [RED | {"fwhm_um": 30}]}, "bands.0: band red: fwhm_um 30.* is not below", id="width in nm"),
+        pytest.param(
+            {"bands": [RED | {"fwhm_um": 30}]}, "bands.0: band red: fwhm_um 30.* is not below", id="width in nm"
+        ),
         pytest.param({"bands": [RED | {"centre_um": 0.66}]}, "bands.0.centre_um: Extra", id="misspelt field"),
         pytest.param({"bands": [RED | {"frequency_ghz": 5.4}]}, "bands.0: band red: give either", id="two physics"),
         pytest.param({"bands": [{"id": "red"}]}, "bands.0: band red: give either", id="no physics"),
         pytest.param({"bands": [VV]}, "band VV: a sensor of kind optical needs center_um", id="radar band"),
         pytest.param({"kind": "sar"}, "band red: a sensor of kind sar needs frequency_ghz", id="optical band"),
         pytest.param({"kind": "lidar"}, "kind: Input should be 'optical'", id="unknown kind"),
-        pytest.param({"kind": "sar", "bands": [VV | {"polarisation": "RL"}]}, "bands.0.polarisation", id="polarisation"),
+        pytest.param(
+            {"kind": "sar", "bands": [VV | {"polarisation": "RL"}]}, "bands.0.polarisation", id="polarisation"
+        ),
         pytest.param({"bands": [RED | {"id": "red edge"}]}, "bands.0.id", id="blank in an id"),
         pytest.param({"bands": [RED, RED]}, "band id given twice: red", id="band twice"),
         pytest.param({"bands": []}, "bands: .*at least 1", id="no band"),
         pytest.param({"products": []}, "products: .*at least 1", id="no product"),
-        pytest.param({"products": [{"id": "dn", "quantity": "dn"}] * 2}, "product id given twice: dn", id="product twice"),
+        pytest.param(
+            {"products": [{"id": "dn", "quantity": "dn"}] * 2}, "product id given twice: dn", id="product twice"
+        ),
         pytest.param({"products": [{"id": "dn", "quantity": "counts"}]}, "products.0.quantity", id="unknown quantity"),
         pytest.param(
             {"products": [{"id": "dn", "quantity": "dn", "pattern": "("}]},
@@ -98,7 +104,9 @@ def test_everything_together(tmp_path):
         pytest.param({"presets": {"rgb": ["red", "blue"]}}, "preset 'rgb' names .*blue", id="unknown band in preset"),
         pytest.param({"stack_orders": [["red", "B9"]]}, "stack order 1 names .*B9", id="unknown band in order"),
         pytest.param(
-            {"statistics": [STATISTICS | {"bands": ["red", "blue"]}]}, "statistics names .*blue", id="unknown statistics"
+            {"statistics": [STATISTICS | {"bands": ["red", "blue"]}]},
+            "statistics names .*blue",
+            id="unknown statistics",
         ),
         pytest.param(
             {"statistics": [STATISTICS | {"std": [50.0]}]},
