@@ -87,7 +87,8 @@ def scene_of() -> Callable[..., Scene]:
         )
         lazy = xr.DataArray(da.from_array(values, chunks=(bands, 64, 64)), dims=("band", "y", "x"))
         described = tuple(
-            FileBand("memory", index, bands, None, None, values.dtype, nodata, 1.0, 0.0) for index in range(1, bands + 1)
+            FileBand("memory", index, bands, None, None, values.dtype, nodata, 1.0, 0.0)
+            for index in range(1, bands + 1)
         )
         return Scene(("memory",), described, grid, lazy, None, (nodata,) * bands)
 

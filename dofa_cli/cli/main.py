@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 from dofa_cli import __version__
 from dofa_cli.cli import weights
 from dofa_cli.cli.embed import embed
+from dofa_cli.cli.info import info
+from dofa_cli.cli.quicklook import quicklook
 from dofa_cli.errors import DofaError
 
 
@@ -33,6 +35,8 @@ app = typer.Typer(
     help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
 )
 app.command()(embed)
+app.command()(info)
+app.command()(quicklook)
 app.add_typer(weights.app, name="weights")
 
 

@@ -95,11 +95,10 @@ def _of_group(header: Header, bands: Sequence[FileBand], nodata: float | None) -
 
 
 def _describe(values: NDArray[Any], valid_share: float) -> Distribution:
-    """Describe one band's values (pixels,); of complex ones, the magnitude."""
-    real = np.abs(values) if np.iscomplexobj(values) else values
-    bottom, low, median, high = (float(value) for value in np.quantile(real, SHARES))
-    spread = _counts(real, low, high)
-    return Distribution(float(real.min()), bottom, low, median, high, float(real.max()), spread, valid_share)
+    """Describe one band's values (pixels,)."""
+    bottom, low, median, high = (float(value) for value in np.quantile(values, SHARES))
+    spread = _counts(values, low, high)
+    return Distribution(float(values.min()), bottom, low, median, high, float(values.max()), spread, valid_share)
 
 
 def _counts(values: NDArray[Any], low: float, high: float) -> tuple[int, ...]:

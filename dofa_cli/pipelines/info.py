@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -13,22 +12,17 @@ import numpy as np
 import rasterio
 
 from dofa_cli.pipelines.histogram import Distribution, sample_values
+from dofa_cli.pipelines.machine import to_json
 from dofa_cli.pipelines.plausible import Verdict, judge
 from dofa_cli.pipelines.results import MARK, TableFacts, is_table, made_by, read_table
 from dofa_cli.pipelines.traces import traces
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import Header, read_header
-from dofa_cli.raster.source import GDAL_OPTIONS, Grid
+from dofa_cli.raster.source import Grid, gdal_options
 from dofa_cli.sensors import registry
 from dofa_cli.sensors.match import wavelength_in
-from dofa_cli.sensors.recognise import Candidate, candidates, settled, usual_nodata, weigh
+from dofa_cli.sensors.recognise import Candidate, candidates, settled, weigh
 from dofa_cli.sensors.schema import Band, Product, Sensor
-
-READ_OPTIONS = {
-    **{name: value for name, value in GDAL_OPTIONS.items() if name != "GDAL_DISABLE_READDIR_ON_OPEN"},
-    "GDAL_CACHEMAX": 256 * 2**20,  # bytes
-}
-"""Unlike a run's, these see the files beside a raster (.hdr, .aux.xml, .ovr): they belong to what there is to tell."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +117,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return one JSON object; NaN becomes null."""
-        return json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
+        return to_json(asdict(self))
 
 
 def info(files: Sequence[str | Path] | str | Path, *, sensor: str | None = None) -> Report:
@@ -134,7 +128,7 @@ def info(files: Sequence[str | Path] | str | Path, *, sensor: str | None = None)
     """
     given = registry.sensor(sensor) if sensor else None
     paths = [str(path) for path in ([files] if isinstance(files, str | Path) else files)]
-    with rasterio.Env(**READ_OPTIONS):
+    with rasterio.Env(**gdal_options(paths)):
         tables = tuple(read_table(path) for path in paths if is_table(path))
         headers = [read_header(path) for path in paths if not is_table(path)]
         scenes = tuple(_scene(group, given) for group in _grouped(headers))
@@ -152,7 +146,7 @@ def _grouped(headers: Sequence[Header]) -> Iterator[list[Header]]:
 def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
     likely = _likely(headers, given)
     chosen = likely[0] if given else settled(likely)
-    nodata = usual_nodata(chosen.sensor) if chosen else None
+    nodata = chosen.sensor.usual_nodata() if chosen else None
     values, damage = sample_values(headers, chosen.bands if chosen else (), nodata)
     verdict = judge(headers, chosen.sensor, values) if chosen else None
     return SceneFacts(
@@ -257,12 +251,3 @@ def _extent(grid: Grid) -> tuple[float, float, float, float]:
     corners = ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
     xs, ys = zip(*(grid.transform @ corner for corner in corners), strict=True)
     return min(xs), min(ys), max(xs), max(ys)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: numbers without NaN and infinity."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

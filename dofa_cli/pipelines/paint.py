@@ -127,13 +127,13 @@ def gather(shown: Thumbnail) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _decoded(values: NDArray[Any], bands: Sequence[FileBand]) -> NDArray[np.float32]:
-    """Apply GDAL's scale and offset to values (bands, …); take the magnitude of complex ones."""
-    real = (np.abs(values) if np.iscomplexobj(values) else values).astype(np.float32)
+    """Apply GDAL's scale and offset to values (bands, …)."""
+    stored = values.astype(np.float32)
     if all((band.scale, band.offset) == (1, 0) for band in bands):
-        return real
+        return stored
     shape = (-1, *[1] * (values.ndim - 1))
     scale, offset = (np.array([getattr(b, n) for b in bands], np.float32).reshape(shape) for n in ("scale", "offset"))
-    return np.asarray(real * scale + offset)
+    return np.asarray(stored * scale + offset)
 
 
 def _ranges(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> list[Range]:

@@ -10,6 +10,7 @@ from dofa_cli.model.config import DofaConfig
 from dofa_cli.pipelines.quantise import OutputDtype
 from dofa_cli.raster.area import snapped_grid
 from dofa_cli.raster.grid import CellGrid, TilePlan, plan_tiles
+from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.reader import AHEAD
 from dofa_cli.raster.scene import Scene
 from dofa_cli.raster.source import Grid
@@ -102,21 +103,9 @@ def cost(scene: Scene, plan: TilePlan, config: DofaConfig, dtype: OutputDtype, b
 
 
 def ground_km2(scene: Scene) -> float | None:
-    """Return the scene's area in km², geodesic for geographic coordinates; ``None`` without coordinates."""
-    crs, transform = scene.grid.crs, scene.grid.transform
-    if crs is None:
-        return None
-    if crs.is_projected:
-        metres = float(crs.linear_units_factor[1])
-        return abs(transform.determinant) * metres**2 * scene.height * scene.width / 1e6
-    from pyproj import Geod
-
-    corners = [
-        transform @ point for point in ((0, 0), (scene.width, 0), (scene.width, scene.height), (0, scene.height))
-    ]
-    lons, lats = zip(*corners, strict=True)
-    area, _ = Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)
-    return abs(area) / 1e6
+    """Return the scene's area in km², from the pixel at its centre; ``None`` without coordinates."""
+    pixel = ground_pixel(scene.grid)
+    return None if pixel is None else pixel.height * pixel.width * scene.height * scene.width / 1e6
 
 
 def _overlap(options: GridOptions, patch: int, window: int, *, whole_windows: bool) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dofa_cli.errors import BandMismatch, OptionError, ScaleMismatch
 from dofa_cli.pipelines.histogram import Distribution, summarise
-from dofa_cli.pipelines.traces import labels, names
+from dofa_cli.pipelines.traces import declared_scale, labels, paths_and_tags
 from dofa_cli.raster.header import FileBand, Header
 from dofa_cli.sensors.match import choose_bands
 from dofa_cli.sensors.products import Evidence, identify_product
@@ -55,7 +55,6 @@ def judge(headers: Sequence[Header], sensor: Sensor, values: Sequence[Distributi
 
 def _evidence(headers: Sequence[Header], used: Sequence[FileBand], values: Sequence[Distribution]) -> Evidence:
     low, high, floors = summarise(values)
-    declared = {(band.scale, band.offset) for band in used} - {(1.0, 0.0)}
-    scale, offset = declared.pop() if len(declared) == 1 else (None, None)
+    scale, offset = declared_scale(used)
     eight_bit = all(band.dtype == np.uint8 for band in used)
-    return Evidence(names(headers), eight_bit, low, high, floors, scale, offset)
+    return Evidence(paths_and_tags(headers), eight_bit, low, high, floors, scale, offset)

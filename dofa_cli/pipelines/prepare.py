@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dofa_cli.errors import BadWavelengths, OptionError
 from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.traces import declared_scale, labels, paths_and_tags
 from dofa_cli.raster.header import FileBand, Header
 from dofa_cli.raster.sample import Sample, sample_scene
 from dofa_cli.raster.scene import Pixels, Scene, open_scene, read_headers
@@ -114,7 +115,7 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
     case = _Case(described, options, family)
     file_bands = [band for header in described.headers for band in header.bands]
     chosen = [file_bands[position] for position in case.choice.positions]
-    nodata = _usual_nodata(described.sensor, options.product)
+    nodata = described.sensor.usual_nodata(options.product)
     scene = open_scene(described.headers, chosen, resolution=options.resolution, default_nodata=nodata)
     sample = sample_scene(scene)
     identified = _identify(case, chosen, sample)
@@ -132,15 +133,6 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
         notes=case.choice.notes,
         warnings=(*identified.warnings, *_warnings(case, scene, checks)),
     )
-
-
-def labels(headers: Sequence[Header]) -> list[Label]:
-    """Return what the files say about their bands, in file order."""
-    return [
-        Label(header.name, band.index, band.in_file, band.text, band.colour, header.grid.pixel_size)
-        for header in headers
-        for band in header.bands
-    ]
 
 
 def standardised_statistics(norms: Sequence[BandNorm], sample: Sample) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -167,12 +159,6 @@ def _sensor(options: SceneOptions, headers: Sequence[Header]) -> Sensor:
     return registry.sensor(options.sensor)
 
 
-def _usual_nodata(sensor: Sensor, product: str | None) -> float | None:
-    """Return the nodata value for files that declare none: the product's, or the one that all products share."""
-    values = {p.nodata for p in sensor.products if product in (None, p.id)}
-    return values.pop() if len(values) == 1 else None
-
-
 @dataclass(frozen=True)
 class _Case:
     """One scene to understand, for weights of one family."""
@@ -187,7 +173,7 @@ class _Case:
 
     @cached_property
     def choice(self) -> Choice:
-        found = labels(self.described.headers)
+        found: Sequence[Label] = labels(self.described.headers)
         if self.options.wavelengths:  # given in file order, whatever the file calls its bands
             found = [
                 Label("", number, len(found), pixel_size=label.pixel_size) for number, label in enumerate(found, 1)
@@ -202,10 +188,9 @@ class _Case:
 def _identify(case: _Case, chosen: Sequence[FileBand], sample: Sample) -> Identified:
     if sample.is_empty or not case.uses_sensor_statistics:
         return assume_product(case.sensor, case.options.product)
-    scale, offset = _declared_scale(case.options, chosen)
-    headers = case.described.headers
+    scale, offset = _scale(case.options, chosen)
     evidence = Evidence(
-        names=" ".join(part for header in headers for part in (header.path, *header.tags.values())),
+        names=paths_and_tags(case.described.headers),
         eight_bit=all(band.dtype == np.uint8 for band in chosen),
         low=float(np.median(sample.quantiles(0.01))),
         high=float(np.median(sample.quantiles(0.99))),
@@ -216,12 +201,11 @@ def _identify(case: _Case, chosen: Sequence[FileBand], sample: Sample) -> Identi
     return identify_product(case.sensor, evidence, case.options.product)
 
 
-def _declared_scale(options: SceneOptions, chosen: Sequence[FileBand]) -> tuple[float | None, float | None]:
+def _scale(options: SceneOptions, chosen: Sequence[FileBand]) -> tuple[float | None, float | None]:
     """Return the scale and offset that the user gives, or that the file's bands agree on."""
-    if options.scale is not None or options.offset is not None:
-        return 1.0 if options.scale is None else options.scale, options.offset or 0.0
-    declared = {(band.scale, band.offset) for band in chosen}
-    return declared.pop() if len(declared) == 1 and declared != {(1.0, 0.0)} else (None, None)
+    if options.scale is None and options.offset is None:
+        return declared_scale(chosen)
+    return 1.0 if options.scale is None else options.scale, options.offset or 0.0
 
 
 def _rules(case: _Case, product: Product, sample: Sample) -> tuple[BandCheck, ...]:

@@ -38,8 +38,9 @@ class Int8Scale:
 
     def encode(self, values: NDArray[np.float32]) -> tuple[NDArray[np.int8], int]:
         """Encode (…, D), NaN as nodata; also the number of values clipped to the range."""
-        codes = np.rint((values - self.offset) / self.scale)
-        known = np.isfinite(codes)
+        with np.errstate(over="ignore"):  # far outside the range of a band that the sample held constant
+            codes = np.rint((values - self.offset) / self.scale)
+        known = ~np.isnan(codes)
         clipped = int(np.count_nonzero(known & (np.abs(codes) > INT8_MOST)))
         codes = np.where(known, np.clip(codes, -INT8_MOST, INT8_MOST), INT8_NODATA)
         return codes.astype(np.int8), clipped

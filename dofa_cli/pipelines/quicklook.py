@@ -10,18 +10,18 @@ import numpy as np
 import rasterio
 
 from dofa_cli.errors import OptionError
-from dofa_cli.pipelines.info import READ_OPTIONS
 from dofa_cli.pipelines.paint import PRIMARY, Look, classes, components, gather, grey, in_colour
 from dofa_cli.pipelines.picture import LONGEST, Picture, draw, save_png
 from dofa_cli.pipelines.results import MARK
 from dofa_cli.pipelines.traces import traces
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import FileBand, Header, read_header
+from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.style import read_style
 from dofa_cli.raster.thumbnail import thumbnail
 from dofa_cli.raster.writer import check_output, working_file
 from dofa_cli.sensors.match import wavelength_in
-from dofa_cli.sensors.recognise import Candidate, candidates, settled, usual_nodata
+from dofa_cli.sensors.recognise import Candidate, candidates, settled
 from dofa_cli.sensors.registry import sensors
 
 MOST_CLASSES = 24
@@ -41,7 +41,7 @@ def quicklook(file: str | Path, output: str | Path | None = None, *, overwrite: 
     path = Path(output) if output else Path(f"{PurePath(file).stem}_quicklook.png")
     if path.suffix.lower() != ".png":
         raise OptionError(f"A quicklook is a .png file, not '{path.name}'.")
-    with rasterio.Env(**READ_OPTIONS):
+    with rasterio.Env(**gdal_options([str(file)])):
         header = read_header(str(file))
         check_output(path, overwrite=overwrite)
         figure = draw(compose(header))
@@ -118,7 +118,7 @@ def _by_wavelength(bands: Sequence[FileBand]) -> tuple[FileBand, ...] | None:
 
 def _with_nodata(bands: Sequence[FileBand], origin: Candidate | None) -> list[FileBand]:
     """Let the sensor's usual nodata stand in where the file declares none."""
-    usual = usual_nodata(origin.sensor) if origin else None
+    usual = origin.sensor.usual_nodata() if origin else None
     return [replace(band, nodata=usual) if band.nodata is None else band for band in bands]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
+from dofa_cli.pipelines.machine import to_json
 from dofa_cli.pipelines.provenance import rules
 from dofa_cli.pipelines.run import Run
 
@@ -77,16 +75,3 @@ def report_on(
         notes=prepared.notes,
         warnings=tuple(warnings),
     )
-
-
-def to_json(value: Any) -> str:
-    """Write a value as JSON, with null for NaN and infinity."""
-    return json.dumps(_without_nan(value), indent=2)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

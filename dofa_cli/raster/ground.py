@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import hypot, isfinite, radians, sin
 
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform
 
 from dofa_cli.raster.source import Grid
@@ -40,7 +40,7 @@ def _geodesic(crs: CRS, xs: tuple[float, ...], ys: tuple[float, ...]) -> PixelSi
 
     try:
         lons, lats = transform(crs, CRS.from_epsg(4326), xs, ys)[:2]
-    except (RasterioError, ValueError):  # a local system that nothing ties to the earth
+    except CPLE_BaseError:  # a local system that nothing ties to the earth
         return None
     if not all(isfinite(lon) and abs(lat) <= 90 for lon, lat in zip(lons, lats, strict=True)):
         return None

@@ -17,12 +17,13 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
-from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, SceneError, SceneNotFound
+from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, ScaleMismatch, SceneError, SceneNotFound
 from dofa_cli.raster.source import Grid, georeference, warp_options
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, in our own words
-_REMOTE = re.compile(r"^(?:[a-z0-9+]+://|/vsi|[A-Z0-9_]+:)")
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:T(\d{6}))?(?!\d)")
+_REMOTE = re.compile(r"^(?:[a-z0-9+]+://|/vsi|\w{2,}:)")
+_DAY = r"((?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
+_DATE = re.compile(rf"(?<!\d){_DAY}(?:T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d))?(?!\d)")
 _THUMBNAIL = 256
 _OPAQUE_LEVELS = 2
 
@@ -126,6 +127,8 @@ def _describe(path: str, file: Any) -> Header:
 def _band(path: str, file: Any, index: int, in_file: int) -> FileBand:
     position = index - 1
     colour = file.colorinterp[position]
+    if file.dtypes[position].startswith("complex"):
+        raise ScaleMismatch(f"{path} holds complex values (band {index}). Give amplitude, power or dB instead.")
     return FileBand(
         path=path,
         index=index,
@@ -141,7 +144,7 @@ def _band(path: str, file: Any, index: int, in_file: int) -> FileBand:
 
 def _is_mask(file: Any, index: int) -> bool:
     """Tell a true alpha band from a fourth spectral band that a writer labelled alpha: a mask has two levels."""
-    if file.colorinterp[index - 1] != ColorInterp.alpha or MaskFlags.alpha not in file.mask_flag_enums[0]:
+    if file.colorinterp[index - 1] != ColorInterp.alpha:
         return False
     shape = (min(file.height, _THUMBNAIL), min(file.width, _THUMBNAIL))
     return len(np.unique(file.read(index, out_shape=shape))) <= _OPAQUE_LEVELS
@@ -153,7 +156,10 @@ def _date(path: str, imagery: dict[str, str]) -> datetime | None:
     found = _DATE.search(stated) or _DATE.search(PurePosixPath(path).name)
     if found is None:
         return None
-    return datetime.strptime(found[1] + (found[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    try:
+        return datetime.strptime(found[1] + (found[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # the 30th of February
+        return None
 
 
 def _no_bands(path: str, subdatasets: Sequence[str]) -> str:

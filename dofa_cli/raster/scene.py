@@ -13,14 +13,14 @@ import rasterio
 import rioxarray  # noqa: F401 - registers the rio accessor
 import xarray as xr
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds
 
 from dofa_cli.errors import AreaError, GridError
 from dofa_cli.raster.grid import Window
+from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.header import FileBand, Header, read_header, warped_header, with_resolution
-from dofa_cli.raster.source import Grid, Source
+from dofa_cli.raster.source import Grid, Source, is_valid
 
 CHUNK_SIDE = 512
 CHUNK_BYTES = 64 * 2**20
@@ -71,10 +71,7 @@ class Scene:
         """Decide which of the pixels just read are valid: every band finite and not nodata, inside mask and area."""
         valid = np.ones(values.shape[1:], bool) if mask is None else mask.astype(bool)
         for band, nodata in zip(values, self.nodata, strict=True):
-            if np.issubdtype(values.dtype, np.floating):
-                valid &= np.isfinite(band)
-            if nodata is not None and np.isfinite(nodata):
-                valid &= band != values.dtype.type(nodata)
+            valid &= is_valid(band, nodata)
         if self.area is not None:
             origin = self.grid.transform @ self.grid.transform.translation(window.col, window.row)
             valid &= geometry_mask([self.area], valid.shape, origin, invert=True, all_touched=False)
@@ -162,7 +159,7 @@ def open_scene(
 
 
 def _target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
-    finest = min(headers, key=lambda header: header.grid.pixel_size).grid
+    finest = min((header.grid for header in headers), key=_ground_width)
     for header in headers:
         if (header.grid.crs is None) != (finest.crs is None):
             raise GridError(f"{header.path} and other files of the scene do not share a coordinate system.")
@@ -173,8 +170,17 @@ def _target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
     return with_resolution(finest, resolution) if resolution else finest
 
 
+def _ground_width(grid: Grid) -> float:
+    """Return a pixel's width in metres, so that degrees and metres compare; in CRS units where there is no ground."""
+    pixel = ground_pixel(grid)
+    return pixel.width if pixel else grid.pixel_size
+
+
 def _overlap(grid: Grid, other: Grid) -> bool:
-    left, bottom, right, top = transform_bounds(grid.crs, other.crs, *_bounds(grid))
+    if grid.crs == other.crs:
+        left, bottom, right, top = _bounds(grid)
+    else:
+        left, bottom, right, top = transform_bounds(grid.crs, other.crs, *_bounds(grid))
     west, south, east, north = _bounds(other)
     return bool(left < east and right > west and bottom < north and top > south)
 
@@ -185,15 +191,8 @@ def _source(header: Header, bands: Sequence[FileBand], target: Grid, default_nod
     nodata = own[0].nodata if own[0].nodata is not None else default_nodata
     same = header.grid.is_same(target) and not header.is_warped
     shape = (len(own), target.height, target.width)
-    return Source(
-        header.path,
-        tuple(b.index for b in own),
-        dtype,
-        shape,
-        None if same else target,
-        Resampling.bilinear,
-        nodata,
-    )
+    indices = tuple(band.index for band in own)
+    return Source(header.path, indices, dtype, shape, None if same else target, nodata, header.has_mask)
 
 
 def _lazy(source: Source, header: Header) -> da.Array:
@@ -209,12 +208,8 @@ def _lazy(source: Source, header: Header) -> da.Array:
 
 def _mask(headers: Sequence[Header], sources: dict[str, Source]) -> da.Array | None:
     """Combine the masks of files that have one, or whose resampling leaves pixels without a value."""
-    masks = []
-    for header in headers:
-        source = sources[header.path]
-        if header.has_mask or (source.grid is not None and source.nodata is None):
-            flags = replace(source, bands=(0,), dtype=np.dtype("uint8"), shape=(1, *source.shape[1:]))
-            masks.append(_lazy(flags, header)[0] > 0)
+    told = [(source.of_validity(), header) for header in headers if (source := sources[header.path]).tells_validity]
+    masks = [da.any(_lazy(source, header) > 0, axis=0) for source, header in told]
     return da.all(da.stack(masks), axis=0) if masks else None
 
 

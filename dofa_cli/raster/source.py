@@ -6,16 +6,18 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
@@ -65,7 +67,9 @@ class Grid:
 class Source:
     """A file, or one resampled to ``grid``, as an array (bands, height, width) that can be sliced and pickled.
 
-    ``bands`` are 1-based; 0 stands for the validity that GDAL derives from alpha or mask bands (0 or 255).
+    ``bands`` are 1-based. ``masked`` says that alpha or mask bands tell valid pixels. Values are resampled bilinearly,
+    leaving nodata out; with ``validity`` the array is (1, height, width), 1 where every band is valid, by the nearest
+    pixel.
     """
 
     path: str
@@ -73,45 +77,99 @@ class Source:
     dtype: np.dtype[Any]
     shape: tuple[int, int, int]
     grid: Grid | None = None
-    resampling: Resampling = Resampling.bilinear
     nodata: float | None = None
+    masked: bool = False
+    validity: bool = False
     ndim: int = field(default=3, init=False)
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+    def of_validity(self) -> Source:
+        """Return the validity of this source's pixels."""
+        return replace(self, validity=True, dtype=np.dtype(np.uint8), shape=(1, *self.shape[1:]))
+
+    @property
+    def tells_validity(self) -> bool:
+        """Whether validity follows from more than the values: mask bands, or a grid that reaches past the file."""
+        return self.masked or self.grid is not None
+
+    def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
         """Read a block; :class:`DamagedRaster` names file and window."""
-        bands, rows, cols = (_bounds(part, size) for part, size in zip(key, self.shape, strict=True))
+        ranges = [slice(part, part + 1) if isinstance(part, int) else part for part in key]
+        block = self._read(*(part.indices(size)[:2] for part, size in zip(ranges, self.shape, strict=True)))
+        return np.asarray(block[tuple(0 if isinstance(part, int) else slice(None) for part in key)])
+
+    def _read(self, bands: tuple[int, int], rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[Any]:
         window = RasterWindow(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
-        wanted = self.bands[slice(*bands)]
         try:
-            file = _handle(self)
-            if wanted == (0,):
-                return np.asarray(file.dataset_mask(window=window)[None])
-            return np.asarray(file.read(list(wanted), window=window))
+            view = _view(self)
+            if self.validity:
+                return _validity(self, view, window)[None].astype(np.uint8)
+            return _values(view, self.bands[slice(*bands)], window).astype(self.dtype, copy=False)
         except RasterioError as error:
             place = f"rows {rows[0]} to {rows[1]}, columns {cols[0]} to {cols[1]}"
             raise DamagedRaster(f"Cannot read {place} of {self.path}: {_reason(error)}") from None
 
 
-def open_source(source: Source) -> Any:
-    """Open a source's file, warped to its grid where it has one."""
-    file = rasterio.open(source.path)
+def _values(view: Any, bands: tuple[int, ...], window: RasterWindow) -> NDArray[Any]:
+    """Read bands of one type at once, and of several types one by one."""
+    if len({view.dtypes[band - 1] for band in bands}) == 1:
+        return np.asarray(view.read(list(bands), window=window))
+    return np.stack([view.read(band, window=window) for band in bands])
+
+
+def _validity(source: Source, view: Any, window: RasterWindow) -> NDArray[np.bool_]:
+    """Read where pixels are valid: by alpha or mask bands, and after resampling by the nearest values too."""
+    valid = np.ones((window.height, window.width), bool)
+    if source.masked or view.count > _own_count(source):
+        alpha = _alpha_band(view)
+        valid &= (view.read(alpha, window=window) if alpha else view.dataset_mask(window=window)) > 0
+    if source.grid is not None:
+        for values in _values(view, source.bands, window):
+            valid &= is_valid(values, source.nodata)
+    return valid
+
+
+def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Tell values that are finite and not nodata; a nodata value that the type cannot hold is no value's."""
+    valid = np.isfinite(values) if np.issubdtype(values.dtype, np.floating) else np.ones(values.shape, bool)
+    if nodata is None or not np.isfinite(nodata):
+        return valid
+    whole = np.issubdtype(values.dtype, np.integer)
+    limits = np.iinfo(values.dtype) if whole else np.finfo(values.dtype)
+    if not float(limits.min) <= nodata <= float(limits.max) or (whole and not float(nodata).is_integer()):
+        return valid
+    return np.asarray(valid & (values != values.dtype.type(nodata)))
+
+
+def _open_view(source: Source, file: Any) -> Any:
+    """Show a file on the source's grid.
+
+    A file without an affine grid is first warped to one that GDAL chooses, since only that way control points count.
+    """
     if source.grid is None:
         return file
-    grid = source.grid
-    own_nodata = file.nodata if source.nodata is None else source.nodata
-    return WarpedVRT(
-        file,
-        src_crs=georeference(file),
-        crs=grid.crs,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=source.resampling,
-        src_nodata=own_nodata,
-        nodata=own_nodata,
-        add_alpha=own_nodata is None and not _has_alpha(file),
-        **warp_options(file),
-    )
+    affine = not file.transform.is_identity or georeference(file) is None
+    nodata = file.nodata if source.nodata is None else source.nodata
+    options = {
+        "resampling": Resampling.nearest if source.validity else Resampling.bilinear,
+        "src_nodata": nodata,
+        "nodata": nodata,
+        "UNIFIED_SRC_NODATA": "NO",  # each band by its own nodata, or one band's would be mixed into its neighbours
+    }
+    alpha = {"add_alpha": nodata is None and _alpha_band(file) is None}
+    if affine:
+        return _on_grid(file, source.grid, options | alpha)
+    free = {"src_crs": georeference(file), "crs": source.grid.crs}
+    inner = WarpedVRT(file, **free, **options, **alpha, **warp_options(file))
+    return inner if _grid_of(inner).is_same(source.grid) else _on_grid(inner, source.grid, options)
+
+
+def _on_grid(file: Any, grid: Grid, options: dict[str, Any]) -> Any:
+    place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    return WarpedVRT(file, src_crs=file.crs or grid.crs, **place, **options)
+
+
+def _grid_of(view: Any) -> Grid:
+    return Grid(view.transform, view.crs, view.height, view.width)
 
 
 def georeference(file: Any) -> CRS | None:
@@ -131,39 +189,65 @@ def warp_options(file: Any) -> dict[str, Any]:
 
 
 class _Handles(threading.local):
-    """Open files of one thread, the longest unused closed first."""
+    """Files and views of one thread; the views of a file share its blocks."""
 
     def __init__(self) -> None:
-        self.files: OrderedDict[Source, Any] = OrderedDict()
+        self.files: OrderedDict[str, Any] = OrderedDict()
+        self.views: dict[Source, Any] = {}
 
 
 _handles = _Handles()
 
 
-def _handle(source: Source) -> Any:
-    files = _handles.files
-    if source in files:
-        files.move_to_end(source)
-    else:
-        files[source] = open_source(source)
-        if len(files) > OPEN_FILES:
-            files.popitem(last=False)[1].close()
-    return files[source]
+def _view(source: Source) -> Any:
+    """Return the calling thread's view of a source; the longest unused file is closed when many are open."""
+    files, views = _handles.files, _handles.views
+    if source.path not in files:
+        if len(files) >= OPEN_FILES:
+            _close(next(iter(files)))
+        files[source.path] = _open(source)
+    files.move_to_end(source.path)
+    if source not in views:
+        views[source] = _open_view(source, files[source.path])
+    return views[source]
+
+
+def _open(source: Source) -> Any:
+    """Open a file; where a spectral band is labelled alpha, through a virtual raster that does not say so.
+
+    GDAL's warp would otherwise weight the other bands by it.
+    """
+    file = rasterio.open(source.path)
+    if source.masked or source.grid is None or _alpha_band(file) is None:
+        return file
+    file.close()
+    with MemoryFile(ext=".vrt") as virtual:
+        rasterio.shutil.copy(source.path, virtual.name, driver="VRT")
+        described = virtual.read().decode()
+    return rasterio.open(described.replace("<ColorInterp>Alpha</ColorInterp>", ""))
+
+
+def _close(path: str) -> None:
+    for source in [source for source in _handles.views if source.path == path]:
+        _handles.views.pop(source).close()
+    _handles.files.pop(path).close()
 
 
 def close_handles() -> None:
     """Close the calling thread's files."""
-    while _handles.files:
-        _handles.files.popitem()[1].close()
+    for path in list(_handles.files):
+        _close(path)
 
 
-def _has_alpha(file: Any) -> bool:
-    return any(colour == rasterio.enums.ColorInterp.alpha for colour in file.colorinterp)
+def _alpha_band(view: Any) -> int | None:
+    """Return the number of the last alpha band, which GDAL's own masks see only as the second or fourth."""
+    found = [n for n, colour in zip(view.indexes, view.colorinterp, strict=True) if colour == ColorInterp.alpha]
+    return found[-1] if found else None
 
 
-def _bounds(part: slice, size: int) -> tuple[int, int]:
-    start, stop, _ = part.indices(size)
-    return start, stop
+def _own_count(source: Source) -> int:
+    """Return how many bands the file has before a warp adds one."""
+    return int(_handles.files[source.path].count)
 
 
 def _reason(error: RasterioError) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
@@ -20,8 +19,6 @@ from dofa_cli.raster.header import FileBand, Header
 
 TILE_BYTES = 32 * 2**20
 """Values read at once."""
-SOURCE_BYTES = 128 * 2**20
-"""Values of the file under them: GDAL's cache must hold their blocks, or it decodes them once for every band."""
 
 
 @dataclass(frozen=True)
@@ -35,71 +32,69 @@ class Piece:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """Some bands of a file with every ``step``-th row and column; ``height`` and ``width`` in its own pixels."""
+    """Every ``step``-th row and column of some bands of an overview, or of the file where ``level`` is ``None``.
+
+    ``height`` and ``width`` are in pixels of the thumbnail.
+    """
 
     header: Header
     bands: tuple[FileBand, ...]
+    level: int | None
     step: int
-
-    @property
-    def height(self) -> int:
-        """Rows of the thumbnail."""
-        return ceil(self.header.grid.height / self.step)
-
-    @property
-    def width(self) -> int:
-        """Columns of the thumbnail."""
-        return ceil(self.header.grid.width / self.step)
+    height: int
+    width: int
 
     def pieces(self) -> Iterator[Piece]:
-        """Read the thumbnail, a tile at a time; a pixel is valid where every band is.
+        """Read the thumbnail, a tile at a time; a pixel is valid where every band is. Raises :class:`DamagedRaster`.
 
-        Raises :class:`DamagedRaster`.
+        Tiles are read in full and thinned here: GDAL would decode pixel-interleaved blocks once for every band.
         """
-        indexes = [band.index for band in self.bands]
+        indexes, step = [band.index for band in self.bands], self.step
         try:
-            with rasterio.open(self.header.path) as file:
-                for window in _tiles(self):
-                    source, shape = _source(self, window), (window.height, window.width)
-                    how = {"window": source, "resampling": Resampling.nearest}
-                    values = file.read(indexes, out_shape=(len(indexes), *shape), **how)
-                    mask = file.dataset_mask(out_shape=shape, **how) > 0 if self.header.has_mask else True
-                    yield Piece(window, values, _valid(values, self.bands) & mask)
+            with _opened(self.header.path, self.level) as file:
+                for tile in _tiles(file, self.bands):
+                    window = RasterWindow(tile.col, tile.row, tile.width, tile.height)
+                    kept = slice(-tile.row % step, None, step), slice(-tile.col % step, None, step)
+                    values = file.read(indexes, window=window)[:, *kept]
+                    mask = file.dataset_mask(window=window)[kept] > 0 if self.header.has_mask else True
+                    place = Window(-(-tile.row // step), -(-tile.col // step), *values.shape[1:])
+                    yield Piece(place, values, _valid(values, self.bands) & mask)
         except RasterioError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise DamagedRaster(f"Cannot read {self.header.path}: {reason}") from None
 
 
 def thumbnail(header: Header, bands: Sequence[FileBand], longest: int) -> Thumbnail:
-    """Return ``bands`` of a file at most ``longest`` rows high and columns wide."""
-    return Thumbnail(header, tuple(bands), ceil(max(header.grid.height, header.grid.width) / longest))
+    """Return ``bands`` of a file at most ``longest`` rows high and columns wide, from an overview if one fits."""
+    with _opened(header.path, None) as file:
+        side = max(file.height, file.width)
+        fitting = [level for level, factor in enumerate(file.overviews(1)) if side // factor >= longest]
+    level = max(fitting, default=None)
+    with _opened(header.path, level) as file:
+        step = ceil(max(file.height, file.width) / longest)
+        return Thumbnail(header, tuple(bands), level, step, ceil(file.height / step), ceil(file.width / step))
 
 
-def _tiles(shown: Thumbnail) -> Iterator[Window]:
-    """Cut a thumbnail into tiles of :data:`TILE_BYTES` that follow the file's blocks, so that few are read twice."""
-    depth = len(shown.bands) * max(band.dtype.itemsize for band in shown.bands)
-    pixels = max(1, min(TILE_BYTES // depth, SOURCE_BYTES // (depth * shown.step**2)))
-    block_height, block_width = (max(1, side // shown.step) for side in shown.header.block)
-    width = min(shown.width, max(isqrt(pixels), min(block_width, pixels)))
-    width = width // block_width * block_width or width
-    height = max(1, min(shown.height, pixels // width))
-    height = height // block_height * block_height or height
-    for row in range(0, shown.height, height):
-        for col in range(0, shown.width, width):
-            yield Window(row, col, height, width).intersect(Window(0, 0, shown.height, shown.width))
+def _opened(path: str, level: int | None) -> Any:
+    return rasterio.open(path) if level is None else rasterio.open(path, OVERVIEW_LEVEL=level)
 
 
-def _source(shown: Thumbnail, window: Window) -> RasterWindow:
-    """Return the file's pixels under part of a thumbnail."""
-    grid = shown.header.grid
-    full = window.scaled(shown.step).intersect(Window(0, 0, grid.height, grid.width))
-    return RasterWindow(full.col, full.row, full.width, full.height)
+def _tiles(file: Any, bands: Sequence[FileBand]) -> Iterator[Window]:
+    """Cut a file into tiles of about :data:`TILE_BYTES` and of whole blocks where they are not larger than that."""
+    pixels = TILE_BYTES // (len(bands) * max(band.dtype.itemsize for band in bands))
+    block_height, block_width = file.block_shapes[bands[0].index - 1]
+    width = min(file.width, block_width * max(1, isqrt(pixels) // block_width))
+    rows = max(1, pixels // width)
+    height = min(file.height, rows // block_height * block_height or rows)
+    for row in range(0, file.height, height):
+        for col in range(0, file.width, width):
+            yield Window(row, col, height, width).intersect(Window(0, 0, file.height, file.width))
 
 
 def _valid(values: NDArray[Any], bands: Sequence[FileBand]) -> NDArray[np.bool_]:
     valid = np.ones(values.shape[1:], bool)
     for layer, band in zip(values, bands, strict=True):
-        if layer.dtype.kind in "fc":
+        if layer.dtype.kind == "f":
             valid &= np.isfinite(layer)
         if band.nodata is not None and np.isfinite(band.nodata):
             valid &= layer != band.nodata

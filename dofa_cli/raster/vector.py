@@ -17,7 +17,7 @@ from shapely.geometry import Polygon
 
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.source import Grid
-from dofa_cli.raster.writer import working_file
+from dofa_cli.raster.writer import explained, working_file
 
 WGS84 = "EPSG:4326"
 EDGE_POINTS = 4
@@ -58,7 +58,7 @@ def write_geoparquet(
     table = table.replace_schema_metadata(
         {**(table.schema.metadata or {}), **{k: v.encode() for k, v in metadata.items()}}
     )
-    with working_file(path) as working:
+    with working_file(path) as working, explained(path):
         pq.write_table(table, working, compression="zstd")
 
 

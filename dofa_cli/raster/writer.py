@@ -89,9 +89,8 @@ def block_side(bands: int, itemsize: int) -> int:
 
 def save_part(path: Path, values: NDArray[Any]) -> None:
     """Write an array beside its name and rename it, so that a part file is always whole."""
-    with _explained(path), tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+    with working_file(path) as working, explained(path), working.open("wb") as file:
         np.save(file, values)
-    Path(file.name).replace(path)
 
 
 def write_cog(
@@ -106,7 +105,7 @@ def write_cog(
         tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
     ):
         assembled = Path(folder) / "assembled.tif"
-        with _explained(path), rasterio.Env(**GDAL_OPTIONS):
+        with explained(path), rasterio.Env(**GDAL_OPTIONS):
             _assemble(assembled, parts, spec, on_block)
             rasterio.shutil.copy(assembled, final, driver="COG", **_cog_options(spec))
 
@@ -117,7 +116,7 @@ def working_file(path: Path) -> Iterator[Path]:
     working = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield working
-        with _explained(path):
+        with explained(path):
             working.replace(path)
     finally:
         working.unlink(missing_ok=True)
@@ -129,7 +128,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise OutputUnwritable(f"{path} is a folder. Name a file with -o.")
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} exists already. Add --overwrite to replace it, or name another file with -o.")
-    with _explained(path), tempfile.TemporaryFile(dir=path.parent):
+    with explained(path), tempfile.TemporaryFile(dir=path.parent):
         pass
 
 
@@ -141,7 +140,7 @@ def check_space(path: Path, needed_bytes: int) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn what a file system says into errors of ours."""
     try:
         yield

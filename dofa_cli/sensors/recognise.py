@@ -12,7 +12,7 @@ from dofa_cli.errors import BandMismatch
 from dofa_cli.sensors.match import Label, choose_bands, wavelength_in
 from dofa_cli.sensors.schema import Band, Sensor
 
-CONCLUSIVE = 1.5
+CONCLUSIVE = 1.3
 """A sensor is named only with at least this much evidence …"""
 LEAD = 0.4
 """… this much more than any other, …"""
@@ -56,7 +56,7 @@ class Candidate:
     @property
     def is_conclusive(self) -> bool:
         """Whether this alone would do to name the sensor."""
-        named = any(clue.weight >= CONCLUSIVE for clue in self.clues)
+        named = any(clue.weight >= _NAMED for clue in self.clues)
         return self.score >= CONCLUSIVE and bool(self.bands) and (named or self.share >= COMPLETE)
 
     @property
@@ -83,12 +83,6 @@ def settled(likely: Sequence[Candidate]) -> Candidate | None:
         return None
     second = likely[1].score if len(likely) > 1 else 0.0
     return likely[0] if likely[0].score - second >= LEAD else None
-
-
-def usual_nodata(sensor: Sensor) -> float | None:
-    """Return the nodata value that all products of a sensor share, for files that declare none."""
-    values = {product.nodata for product in sensor.products}
-    return values.pop() if len(values) == 1 else None
 
 
 def weigh(traces: Traces, sensor: Sensor) -> Candidate:
@@ -119,15 +113,14 @@ def _by_bands(labels: Sequence[Label], sensor: Sensor, bands: dict[int, str]) ->
     if not bands:
         return None
     how, weight = _how(labels, bands)
-    coverage = _COVERAGE * len(bands) / len(sensor.bands)
-    text = f"{len(bands)} of {len(labels)} bands {how}"
-    return Clue(text, weight * len(bands) / len(labels) + coverage * weight)
+    share, coverage = len(bands) / len(labels), len(bands) / len(sensor.bands)
+    return Clue(f"{len(bands)} of {len(labels)} bands {how}", weight * (share**2 + _COVERAGE * coverage))
 
 
 def _how(labels: Sequence[Label], bands: dict[int, str]) -> tuple[str, float]:
     """Tell how :func:`choose_bands` must have found the bands, and what that is worth."""
     used = [labels[position] for position in bands]
-    if any(label.text for label in used):
+    if any(label.text and label.text.lower().split() != ["band", str(label.index)] for label in used):
         return "by description", _BANDS
     if all(label.in_file == 1 for label in used):
         return "by file name", _BANDS

@@ -219,6 +219,11 @@ class Sensor(Strict):
         """Bands by their id."""
         return {band.id: band for band in self.bands}
 
+    def usual_nodata(self, product: str | None = None) -> float | None:
+        """Return the nodata value for files that declare none: the product's, or the one that all products share."""
+        values = {one.nodata for one in self.products if product in (None, one.id)}
+        return values.pop() if len(values) == 1 else None
+
     def default_bands(self, family: str) -> tuple[str, ...]:
         """Return the band ids used when the user names none: the family's preset, else all bands."""
         preset = self.default.get(family)

@@ -79,6 +79,11 @@ def test_bytes_where_digital_numbers_are_expected(here, weights):
     refused(["bytes.tif", "--sensor", "sentinel2", "--product", "l1c", "--weights", weights], 16, "8-bit", out=here)
 
 
+def test_complex_radar(here, weights):
+    write_raster(here / "slc.tif", np.ones((1, 40, 40), np.complex64), ("VV",))
+    refused(["slc.tif", "--sensor", "sentinel1", "--weights", weights], 16, "complex", out=here)
+
+
 def test_unknown_sensor(here, weights, scene):
     refused([scene, "--sensor", "sentinell2", "--weights", weights], 21, "Did you mean 'sentinel2'", out=here)
 

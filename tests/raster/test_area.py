@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import contains_xy
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
-from tests.made import UTM
 
 from dofa_cli.errors import AreaError, GridError
 from dofa_cli.pipelines.plan import output_grid
 from dofa_cli.raster.area import crop_to_area, read_area, snapped_grid
 from dofa_cli.raster.grid import TilePlan, Window, plan_tiles
 from dofa_cli.raster.scene import Scene
+from tests.made import UTM
 
 HEIGHT, WIDTH = 100, 130
 

@@ -54,13 +54,14 @@ def coarsened(mask: np.ndarray, factor: int) -> np.ndarray:
         ("float32", -9999),
         ("float32", -3.4e38),
         ("float32", LOWEST),
+        ("float32", -3.40282346638529e38),  # as some programs print the lowest float32
         ("float64", -1e308),
     ],
 )
 @pytest.mark.parametrize("where", ["every band", "one band"])
 def test_a_pixel_is_invalid_where_any_band_is_nodata(tif, stack, whole, dtype, nodata, where):
     values = np.full((3, 20, 30), 7, dtype)
-    values[:3 if where == "every band" else 1, 4:9, 20:] = nodata
+    values[: 3 if where == "every band" else 1, 4:9, 20:] = nodata
     pixels = whole(stack([tif("scene.tif", values, nodata=nodata)]))
     expected = np.ones((20, 30), bool)
     expected[4:9, 20:] = False
@@ -77,7 +78,9 @@ def test_what_is_not_finite_is_invalid_whatever_nodata_says(tif, stack, whole, b
         assert valid.sum() == 8 * 9 - 1
 
 
-@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", -9999.0), ("uint8", 256.0), ("int16", 1e20), ("uint8", 6.5)])
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("uint16", -9999.0), ("uint8", 256.0), ("int16", 1e20), ("uint8", 6.5), ("float32", 1e300)]
+)
 def test_a_nodata_value_that_the_type_cannot_hold_marks_nothing(tif, stack, whole, dtype, nodata):
     path = tif("scene.tif", np.full((1, 8, 9), 6, dtype))
     assert whole(stack([path], default_nodata=nodata)).valid.all()
@@ -199,7 +202,9 @@ def test_a_file_without_wanted_bands_does_not_shape_the_grid(tif, stack):
 HOLE = np.s_[10:15, 8:20]
 
 
-@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("uint16", 0), ("float32", -9999), ("float32", np.nan)])
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int16", -9999), ("uint16", 0), ("float32", -9999), ("float32", np.nan)]
+)
 @pytest.mark.parametrize("bands", [1, 3])
 def test_resampling_never_mixes_nodata_in_and_masks_by_the_nearest_pixel(tif, stack, whole, dtype, nodata, bands):
     values = np.full((bands, 30, 30), 1000, dtype)

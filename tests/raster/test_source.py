@@ -61,7 +61,9 @@ def big(tmp_path_factory, stack):
     values = noise(2, 700, 1100)
     path = str(tmp_path_factory.mktemp("big") / "big.tif")
     options = {"tiled": True, "blockxsize": 128, "blockysize": 128, "crs": UTM}
-    with rasterio.open(path, "w", "GTiff", 1100, 700, 2, dtype="uint16", transform=(10, 0, 0, 0, -10, 0), **options) as f:
+    with rasterio.open(
+        path, "w", "GTiff", 1100, 700, 2, dtype="uint16", transform=(10, 0, 0, 0, -10, 0), **options
+    ) as f:
         f.write(values)
     return stack([path]), path, values
 
@@ -91,6 +93,13 @@ def test_a_source_slices_like_an_array(tif):
     source = source_of(tif("scene.tif", values))
     np.testing.assert_array_equal(source[1:3, 5:9, -4:], values[1:3, 5:9, -4:])
     np.testing.assert_array_equal(source[2, 5:9, 3:7], values[2, 5:9, 3:7])
+
+
+def test_one_band_or_row_of_the_lazy_stack_can_be_computed(tif, stack):
+    values = noise(4, 20, 30)
+    pixels = stack([tif("scene.tif", values)]).pixels
+    np.testing.assert_array_equal(pixels[2].compute(), values[2])
+    np.testing.assert_array_equal(pixels[:, 7].compute(), values[:, 7])
 
 
 def test_a_source_pickles(tif):

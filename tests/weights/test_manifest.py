@@ -47,9 +47,7 @@ def test_licence_is_that_of_the_weights(name):
 
 def test_torchgeo_file_names_end_in_the_checksum():
     torchgeo = [known for known in checkpoints().values() if known.repo == "torchgeo/dofa"]
-    assert [known.file.split("-")[-1] for known in torchgeo] == [
-        f"{known.sha256_prefix}.pth" for known in torchgeo
-    ]
+    assert [known.file.split("-")[-1] for known in torchgeo] == [f"{known.sha256_prefix}.pth" for known in torchgeo]
 
 
 def test_unknown_name_suggests_the_nearest():
@@ -87,9 +85,7 @@ def test_checkpoint_is_frozen():
         checkpoint("dofa-base").revision = "main"
 
 
-@pytest.mark.parametrize(
-    "change", [{"sha256": "abc"}, {"sha256_prefix": "a02"}, {"size": 0}, {"colour": "red"}]
-)
+@pytest.mark.parametrize("change", [{"sha256": "abc"}, {"sha256_prefix": "a02"}, {"size": 0}, {"colour": "red"}])
 def test_malformed_fields_are_refused(change):
     with pytest.raises(ValidationError):
         manifest.Checkpoint(**{**checkpoint("dofa-base").model_dump(), **change})

@@ -200,9 +200,7 @@ def test_broken_transfer_is_taken_up_where_it_stopped(client, published):
 def test_wrong_checksum_names_both_and_a_later_download_heals(client, published):
     client.content = CONTENT[::-1]
     found = hashlib.sha256(client.content).hexdigest()
-    with pytest.raises(
-        DamagedWeights, match=f"expected sha256 {SHA256}, found {found}.*dofa weights download tiny"
-    ):
+    with pytest.raises(DamagedWeights, match=f"expected sha256 {SHA256}, found {found}.*dofa weights download tiny"):
         store.find("tiny")
     client.content = CONTENT
     assert store.download(tiny()).read_bytes() == CONTENT
@@ -223,9 +221,7 @@ def test_short_transfer(client, published):
 def test_cached_file_truncated_later(client, published):
     path = store.find("tiny")
     path.write_bytes(CONTENT[:-1])
-    with pytest.raises(
-        DamagedWeights, match=rf"expected {len(CONTENT)} bytes, found {len(CONTENT) - 1}\. Run"
-    ):
+    with pytest.raises(DamagedWeights, match=rf"expected {len(CONTENT)} bytes, found {len(CONTENT) - 1}\. Run"):
         store.find("tiny")
     assert store.download(tiny()).read_bytes() == CONTENT
 
@@ -426,9 +422,7 @@ def test_verify_the_old_layout(client, published, home, monkeypatch):
     old = OldLayout(file="old.pth", sha256=SHA256, reason="replaced by new.pth")
     monkeypatch.setattr(manifest, "old_layouts", lambda: (old,))
     (home / "renamed.pth").write_bytes(CONTENT)
-    with pytest.raises(
-        WrongWeights, match=r"old\.pth, which has the old kernel layout: replaced by new\.pth"
-    ):
+    with pytest.raises(WrongWeights, match=r"old\.pth, which has the old kernel layout: replaced by new\.pth"):
         store.verify(str(home / "renamed.pth"))
 
 
