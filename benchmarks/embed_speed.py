@@ -25,7 +25,8 @@ from affine import Affine
 
 from dofa_cli.model.checkpoint import load_checkpoint, save_checkpoint
 from dofa_cli.model.config import PUBLISHED
-from dofa_cli.model.device import Precision, arithmetic, lower_linears
+from dofa_cli.model.device import Precision, arithmetic, keep_freed_memory
+from dofa_cli.model.linears import for_inference
 from dofa_cli.model.vit import random_dofa
 
 HERE = Path(__file__).parent
@@ -103,11 +104,12 @@ def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
         model = load_checkpoint(weights).model
         batch = choice if kind == "plain" else 4
         precision = Precision(choice) if kind == "dofa" else None
+        if precision:
+            keep_freed_memory()
         pixels = torch.randn(batch, len(um), WINDOW, WINDOW)
-        with torch.inference_mode():
-            folded = model.fold(um)
-        if precision and precision is not Precision.FLOAT32:
-            lower_linears(model.blocks, precision.dtype)
+        if precision:
+            model = for_inference(model, torch.device("cpu"), precision.dtype)
+        folded = model.fold(um)
         times = []
         for _ in range(max(4, 24 // batch)):
             started = time.perf_counter()

@@ -59,9 +59,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     two plain products are up to twice as quick, as long as the scores stay small.
     """
     if q.device.type == "cpu" and q.shape[-2] <= MOST_PLAIN_TOKENS and (q.dtype == torch.bfloat16 or onednn_is_on()):
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        return torch.matmul(scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype), v)
+        return _attend_plainly(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention as two batched products, all in the type of its input (softmax still sums in float32)."""
+    shape, scale = q.shape, q.shape[-1] ** -0.5
+    with torch.autocast(q.device.type, enabled=False):
+        q, k, v = (part.flatten(0, 1) for part in (q * scale, k, v))
+        scores = torch.bmm(q, k.transpose(1, 2))
+        return torch.bmm(scores.softmax(dim=-1), v).view(shape)
 
 
 class Mlp(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +13,14 @@ from torch import Tensor
 from dofa_cli.errors import NoWeights, UntrustedWeights, WrongWeights
 from dofa_cli.model.checkpoint import Checkpoint, load_checkpoint
 from dofa_cli.model.config import DofaConfig
-from dofa_cli.model.device import Precision, arithmetic, choose_device, choose_precision, lower_linears
+from dofa_cli.model.device import (
+    Precision,
+    arithmetic,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+)
+from dofa_cli.model.linears import for_inference
 from dofa_cli.weights import store
 from dofa_cli.weights.manifest import old_layout
 
@@ -103,13 +109,13 @@ class Encoder:
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.token_norm = token_norm
         self.patch_size = weights.config.patch_size
         self.dim = weights.config.embed_dim
-        self.model = copy.deepcopy(weights.checkpoint.model).to(self.device)
+        self.model = for_inference(weights.checkpoint.model, self.device, self.precision.dtype)
         self.folded = self.model.fold(wavelengths_um).eval()
-        if self.precision is not Precision.FLOAT32:
-            lower_linears(self.model.blocks, self.precision.dtype)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Map standardised pixels (N, bands, s, s) to float32 patch tokens (N, L, D)."""

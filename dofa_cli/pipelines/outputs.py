@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,20 @@ def _raster_spec(run: Run, encoding: Encoding) -> RasterSpec:
 
 
 def _calibrate(run: Run) -> Int8Scale:
-    """Run a few windows spread over the scene and fix the 8-bit range from their tokens."""
+    """Fix the 8-bit range from windows spread over the scene, or from the first valid ones where those are nodata."""
     numbers = [(row, col) for row in range(len(run.plan.row_starts)) for col in range(len(run.plan.col_starts))]
-    chosen = [numbers[i] for i in np.unique(np.linspace(0, len(numbers) - 1, CALIBRATION_WINDOWS).round().astype(int))]
-    tiles = [Tile(n, _inside(run.plan, number), (number,)) for n, number in enumerate(chosen)]
-    tokens = [to_numpy(tokens).reshape(-1, run.encoder.dim) for _, tokens in run.stream(batch=1).token_tiles(tiles)]
-    return fit_int8(tokens, run.encoder.dim)
+    spread = np.unique(np.linspace(0, len(numbers) - 1, CALIBRATION_WINDOWS).round().astype(int))
+    found = list(_valid_tokens(run, [numbers[index] for index in spread]))
+    return fit_int8(found or list(islice(_valid_tokens(run, numbers), CALIBRATION_WINDOWS)), run.encoder.dim)
+
+
+def _valid_tokens(run: Run, numbers: Sequence[Number]) -> Iterator[NDArray[np.float32]]:
+    """Yield the tokens (n, D) of those of the windows that hold valid cells."""
+    tiles = [Tile(n, _inside(run.plan, number), (number,)) for n, number in enumerate(numbers)]
+    for _, tokens in run.stream(batch=1).token_tiles(tiles):
+        rows = to_numpy(tokens).reshape(-1, run.encoder.dim)
+        if np.isfinite(rows).any():
+            yield rows
 
 
 def _inside(plan: TilePlan, number: Number) -> Window:

@@ -19,7 +19,7 @@ from dofa_cli.raster.writer import COPIES
 TILE_BYTES = 256 * 2**20
 """Memory for one tile's standardised pixels and tokens; it sets how many windows make up a tile."""
 MOST_PER_TILE = 16
-PROCESS_BYTES = 700 * 2**20
+PROCESS_BYTES = 1100 * 2**20
 """What Python, PyTorch and GDAL's block cache take before the first tile."""
 
 

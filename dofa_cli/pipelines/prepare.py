@@ -116,12 +116,10 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
     file_bands = [band for header in described.headers for band in header.bands]
     chosen = [file_bands[position] for position in case.choice.positions]
     nodata = described.sensor.usual_nodata(options.product)
-    scene = open_scene(described.headers, chosen, resolution=options.resolution, default_nodata=nodata)
-    sample = sample_scene(scene)
+    scene, sample = _opened(case, chosen, nodata)
     identified = _identify(case, chosen, sample)
-    if scene.lacks_nodata and identified.product.nodata is not None:
-        scene = scene.with_nodata(identified.product.nodata)
-        sample = sample_scene(scene)
+    if None in scene.nodata and identified.product.nodata is not None:
+        scene, sample = _opened(case, chosen, identified.product.nodata)
     checks = _rules(case, identified.product, sample)
     return Prepared(
         scene=scene,
@@ -183,6 +181,12 @@ class _Case:
     @property
     def uses_sensor_statistics(self) -> bool:
         return self.options.normalize is Normalize.SENSOR
+
+
+def _opened(case: _Case, chosen: Sequence[FileBand], nodata: float | None) -> tuple[Scene, Sample]:
+    headers, resolution = case.described.headers, case.options.resolution
+    scene = open_scene(headers, chosen, resolution=resolution, default_nodata=nodata)
+    return scene, sample_scene(scene)
 
 
 def _identify(case: _Case, chosen: Sequence[FileBand], sample: Sample) -> Identified:

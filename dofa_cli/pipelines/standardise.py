@@ -36,26 +36,30 @@ class Standardiser:
         self.offset = self._column([norm.scale.offset for norm in norms])
         self.low = self._column([norm.scale.low for norm in norms])
         self.high = self._column([norm.scale.high for norm in norms])
-        self.mean = self._column([norm.mean or 0.0 for norm in norms])
-        self.std = self._column([1.0 if norm.std is None else norm.std for norm in norms])
+        mean = self._column([norm.mean or 0.0 for norm in norms])
+        self.slope = 1 / self._column([1.0 if norm.std is None else norm.std for norm in norms])
+        self.shift = -mean * self.slope
+        self.clips = bool(self.low.isfinite().any() or self.high.isfinite().any())
 
     def __call__(self, block: Pixels) -> Tensor:
         """Map values (bands, height, width) to standardised float32, invalid pixels to 0 (the band's mean)."""
-        x = self.to_training_scale(torch.from_numpy(block.values).to(self.device, torch.float32, copy=True))
-        x = x.sub_(self.mean).div_(self.std)
+        x = self.to_training_scale(torch.from_numpy(block.values).to(self.device).float())
+        x = torch.addcmul(self.shift, x, self.slope)
         return x.masked_fill_(~torch.from_numpy(block.valid).to(self.device), 0.0)
 
     def to_training_scale(self, x: Tensor) -> Tensor:
-        """Map values (bands, height, width) in place to the pixel scale of training."""
+        """Map values (bands, height, width) to the pixel scale of training; each line is a pass over memory."""
+        if any(curve is not Curve.LINEAR for curve, _ in self.curves):
+            x = x.clone()
         for band, (curve, inner) in enumerate(self.curves):
             if curve is Curve.SQRT:
                 x[band].mul_(inner).clamp_(min=0).sqrt_()
             elif curve is Curve.DECIBEL:
                 x[band].mul_(inner * DECIBELS_TO_LOG).exp_()
-        x.mul_(self.gain).add_(self.offset)
+        x = torch.addcmul(self.offset, x, self.gain)
         for band in self.whole:
             x[band].floor_()
-        return x.clamp_(self.low, self.high)
+        return x.clamp_(self.low, self.high) if self.clips else x
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device).view(-1, 1, 1)
@@ -72,6 +76,8 @@ def plane_under(cells: Window, grid: CellGrid, block: Pixels, x: Tensor) -> Plan
     valid = torch.from_numpy(block.valid).to(x.device)
     if grid.zoom > 1:
         x, valid = enlarge(x, valid, grid.zoom, grid.pixels(cells, margin(grid.zoom)), inside)
+    if inside == wanted:
+        return Plane(x, valid)
     pixels = x.new_zeros(len(x), wanted.height, wanted.width)
     full_valid = torch.zeros(wanted.height, wanted.width, dtype=torch.bool, device=x.device)
     rows, cols = inside.relative_to(wanted).slices

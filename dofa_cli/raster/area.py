@@ -6,9 +6,7 @@ from math import ceil, gcd
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio.errors
 
 from dofa_cli.errors import AreaError, GridError
 from dofa_cli.raster.grid import CellGrid, Window
@@ -31,6 +29,9 @@ def crop_to_area(scene: Scene, path: str | Path, patch: int, zoom: int) -> Scene
 
 def read_area(path: str | Path, crs: Any) -> Any:
     """Return the union of the polygons in a vector file, in ``crs`` (that of the file is taken if it has none)."""
+    import geopandas as gpd  # slow to import, and only areas need it
+    import pyogrio.errors
+
     try:
         frame = gpd.read_file(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:

@@ -85,15 +85,6 @@ class Scene:
         mask = None if self.mask is None else self.mask[rows, cols]
         return replace(self, grid=grid, pixels=_georeferenced(self.pixels.data[:, rows, cols], grid), mask=mask)
 
-    @property
-    def lacks_nodata(self) -> bool:
-        """Whether some band has neither a nodata value nor a mask."""
-        return self.mask is None and None in self.nodata
-
-    def with_nodata(self, value: float) -> Scene:
-        """Return the scene with ``value`` as nodata of the bands that declare none."""
-        return replace(self, nodata=tuple(value if nodata is None else nodata for nodata in self.nodata))
-
     def within(self, area: Any) -> Scene:
         """Return the scene with pixels outside ``area`` (a geometry in its CRS) invalid."""
         return replace(self, area=area)

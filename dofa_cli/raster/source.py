@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _values(view: Any, bands: tuple[int, ...], window: RasterWindow) -> NDArray[
 def _validity(source: Source, view: Any, window: RasterWindow) -> NDArray[np.bool_]:
     """Read where pixels are valid: by alpha or mask bands, and after resampling by the nearest values too."""
     valid = np.ones((window.height, window.width), bool)
-    if source.masked or view.count > _own_count(source):
+    if source.masked or view.count > _file(source)[0].count:
         alpha = _alpha_band(view)
         valid &= (view.read(alpha, window=window) if alpha else view.dataset_mask(window=window)) > 0
     if source.grid is not None:
@@ -188,12 +189,21 @@ def warp_options(file: Any) -> dict[str, Any]:
     return {}
 
 
+@dataclass(frozen=True)
+class _FileKey:
+    """What tells one opened file from another; ``stamp`` changes when the file is replaced."""
+
+    path: str
+    stamp: tuple[int, int] | None
+    unlabelled: bool
+
+
 class _Handles(threading.local):
     """Files and views of one thread; the views of a file share its blocks."""
 
     def __init__(self) -> None:
-        self.files: OrderedDict[str, Any] = OrderedDict()
-        self.views: dict[Source, Any] = {}
+        self.files: OrderedDict[_FileKey, Any] = OrderedDict()
+        self.views: dict[_FileKey, dict[Source, Any]] = {}
 
 
 _handles = _Handles()
@@ -201,53 +211,63 @@ _handles = _Handles()
 
 def _view(source: Source) -> Any:
     """Return the calling thread's view of a source; the longest unused file is closed when many are open."""
-    files, views = _handles.files, _handles.views
-    if source.path not in files:
-        if len(files) >= OPEN_FILES:
-            _close(next(iter(files)))
-        files[source.path] = _open(source)
-    files.move_to_end(source.path)
+    file, views = _file(source)
     if source not in views:
-        views[source] = _open_view(source, files[source.path])
+        views[source] = _open_view(source, file)
     return views[source]
 
 
-def _open(source: Source) -> Any:
+def _file(source: Source) -> tuple[Any, dict[Source, Any]]:
+    key = _FileKey(source.path, file_stamp(source.path), source.grid is not None and not source.masked)
+    if key not in _handles.files:
+        if len(_handles.files) >= OPEN_FILES:
+            _close(next(iter(_handles.files)))
+        _handles.files[key] = _open_unlabelled(source.path) if key.unlabelled else rasterio.open(source.path)
+        _handles.views[key] = {}
+    _handles.files.move_to_end(key)
+    return _handles.files[key], _handles.views[key]
+
+
+def file_stamp(path: str) -> tuple[int, int] | None:
+    """Return a local file's time of change (ns) and size, ``None`` for anything else."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _open_unlabelled(path: str) -> Any:
     """Open a file; where a spectral band is labelled alpha, through a virtual raster that does not say so.
 
     GDAL's warp would otherwise weight the other bands by it.
     """
-    file = rasterio.open(source.path)
-    if source.masked or source.grid is None or _alpha_band(file) is None:
+    file = rasterio.open(path)
+    if _alpha_band(file) is None:
         return file
     file.close()
     with MemoryFile(ext=".vrt") as virtual:
-        rasterio.shutil.copy(source.path, virtual.name, driver="VRT")
+        rasterio.shutil.copy(path, virtual.name, driver="VRT")
         described = virtual.read().decode()
     return rasterio.open(described.replace("<ColorInterp>Alpha</ColorInterp>", ""))
 
 
-def _close(path: str) -> None:
-    for source in [source for source in _handles.views if source.path == path]:
-        _handles.views.pop(source).close()
-    _handles.files.pop(path).close()
+def _close(key: _FileKey) -> None:
+    for view in _handles.views.pop(key).values():
+        view.close()
+    _handles.files.pop(key).close()
 
 
 def close_handles() -> None:
     """Close the calling thread's files."""
-    for path in list(_handles.files):
-        _close(path)
+    for key in list(_handles.files):
+        _close(key)
 
 
 def _alpha_band(view: Any) -> int | None:
     """Return the number of the last alpha band, which GDAL's own masks see only as the second or fourth."""
     found = [n for n, colour in zip(view.indexes, view.colorinterp, strict=True) if colour == ColorInterp.alpha]
     return found[-1] if found else None
-
-
-def _own_count(source: Source) -> int:
-    """Return how many bands the file has before a warp adds one."""
-    return int(_handles.files[source.path].count)
 
 
 def _reason(error: RasterioError) -> str:

@@ -6,18 +6,19 @@ import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from shapely.geometry import Polygon
 
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.source import Grid
 from dofa_cli.raster.writer import explained, working_file
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyarrow as pa
+    from shapely.geometry import Polygon
 
 WGS84 = "EPSG:4326"
 EDGE_POINTS = 4
@@ -26,6 +27,8 @@ EDGE_POINTS = 4
 
 def footprint(window: Window, grid: Grid) -> Polygon:
     """Return the ground under ``window`` (pixels of ``grid``) as a polygon in the scene's CRS."""
+    from shapely.geometry import Polygon
+
     inside = window.intersect(Window(0, 0, grid.height, grid.width))
     steps = np.linspace(0, 1, EDGE_POINTS, endpoint=False)
     cols = inside.col + inside.width * np.concatenate([steps, np.ones(EDGE_POINTS), 1 - steps, np.zeros(EDGE_POINTS)])
@@ -48,6 +51,9 @@ def write_geoparquet(
     ``vectors`` is (rows, D); footprints are in the CRS of ``grid`` and are written in WGS84, or as they are where the
     scene has no CRS. ``metadata`` becomes the file's key-value metadata.
     """
+    import geopandas as gpd  # slow to import, and only tables need it
+    import pyarrow.parquet as pq
+
     frame = gpd.GeoDataFrame(
         {**columns, "datetime": [taken] * len(footprints)}, geometry=list(footprints), crs=grid.crs
     )
@@ -64,6 +70,9 @@ def write_geoparquet(
 
 def _with_embedding(frame: gpd.GeoDataFrame, vectors: NDArray[np.float32]) -> pa.Table:
     """Let geopandas describe the geometry, then put the vectors in as a fixed-size list, which pandas cannot hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     described = io.BytesIO()
     frame.to_parquet(described, index=False, write_covering_bbox=True, schema_version="1.1.0")
     described.seek(0)

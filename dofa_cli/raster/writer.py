@@ -28,7 +28,7 @@ BLOCK_BYTES = 16 * 10**6
 """Most bytes of one block over all bands; GDAL's usual 512 pixels would be 805 MB at 768 float32 bands."""
 BLOCK_STEP = 16
 LARGEST_BLOCK = 512
-OVERVIEW_BYTES = 64 * 10**6
+OVERVIEW_BYTES = 16 * 10**6
 """Overviews are made for results up to this size, where they cost less than a second."""
 CACHE_SKEW = 16
 """Extra bands in a gathered block's memory: a stride of 4096 bytes (1024 bands) would make its transpose seven times
@@ -58,7 +58,9 @@ class RasterSpec:
 
     def __post_init__(self) -> None:
         """Choose the block size."""
-        object.__setattr__(self, "block", block_side(self.bands, np.dtype(self.dtype).itemsize))
+        covering = -(-max(self.grid.height, self.grid.width) // BLOCK_STEP) * BLOCK_STEP
+        side = min(block_side(self.bands, np.dtype(self.dtype).itemsize), covering)
+        object.__setattr__(self, "block", side)
 
     @property
     def nbytes(self) -> int:

@@ -7,7 +7,7 @@ import torch
 
 from dofa_cli.errors import DeviceError
 from dofa_cli.model import device
-from dofa_cli.model.device import Precision, arithmetic, choose_batch, choose_device, choose_precision, lower_linears
+from dofa_cli.model.device import Precision, arithmetic, choose_batch, choose_device, choose_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -72,12 +72,6 @@ class TestPrecision:
 
 def test_cards_get_larger_batches():
     assert choose_batch(GPU) > choose_batch(CPU) >= 1
-
-
-def test_only_linear_layers_are_lowered():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
-    lower_linears(model, torch.bfloat16)
-    assert [p.dtype for p in model.parameters()] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
 
 
 class TestArithmetic:

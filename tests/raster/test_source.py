@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from rasterio.windows import Window as RasterWindow
 
 from dofa_cli.errors import DamagedRaster, NoBands, NotARaster, SceneNotFound
 from dofa_cli.raster.grid import Window
-from dofa_cli.raster.header import read_header
+from dofa_cli.raster.header import read_header, with_resolution
 from dofa_cli.raster.reader import read_window, read_windows
 from dofa_cli.raster.source import Source, close_handles, gdal_options
 from tests.made import UTM
@@ -100,6 +101,28 @@ def test_one_band_or_row_of_the_lazy_stack_can_be_computed(tif, stack):
     pixels = stack([tif("scene.tif", values)]).pixels
     np.testing.assert_array_equal(pixels[2].compute(), values[2])
     np.testing.assert_array_equal(pixels[:, 7].compute(), values[:, 7])
+
+
+def test_what_one_source_reads_does_not_depend_on_other_sources_of_its_file(tif):
+    """One thread's open file serves many views; none may leave its mark on the next."""
+    values = noise(4, 30, 30, "uint8")
+    values[3, 5:9] = 0
+    near = source_of(tif("scene.tif", values, photometric="rgb", alpha="yes"))  # the fourth is spectral all the same
+    header = read_header(near.path)
+    finer = replace(near, grid=with_resolution(header.grid, 5), shape=(4, 60, 60))
+    whole = (slice(None),) * 3
+    alone = finer[whole]
+    close_handles()
+    np.testing.assert_array_equal(near[whole], values)
+    np.testing.assert_array_equal(finer[whole], alone)
+    np.testing.assert_array_equal(near[whole], values)
+
+
+def test_a_file_replaced_between_two_scenes_is_read_anew(tif, stack, whole):
+    """Threads keep files open, but a scene opened later must not show what its file held before."""
+    for seed in (1, 2, 3):
+        values = noise(1, 20, 30, seed=seed)
+        np.testing.assert_array_equal(whole(stack([tif("scene.tif", values)])).values, values)
 
 
 def test_a_source_pickles(tif):

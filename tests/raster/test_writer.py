@@ -102,7 +102,7 @@ def test_the_result_is_a_cloud_optimized_geotiff_with_blocks_of_the_promised_siz
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.tags(ns="IMAGE_STRUCTURE")["INTERLEAVE"] == "PIXEL"
         assert file.profile["compress"] == "zstd"
-        side = block_side(bands, 4)
+        side = min(block_side(bands, 4), 48)  # no larger than the raster needs
         assert set(file.block_shapes) == {(side, side)}
 
 
