@@ -32,6 +32,14 @@ def one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Keep what tests remember of checksums out of the user's cache, in subprocesses too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def tif(tmp_path: Path) -> Any:
     """Write (bands, height, width) under a name, in UTM zone 33 unless said otherwise; the path as text."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dofa_cli.model.vit import Dofa
+from dofa_cli.model.vit import Block, Dofa, Mlp
 
 TYPICAL_ROWS = 788
 """Tokens that a packed layer is laid out for: four windows of 14 × 14 patches and their class tokens."""
@@ -17,20 +17,37 @@ TYPICAL_ROWS = 788
 class PackedLinear(nn.Module):
     """A linear layer whose weights oneDNN has laid out for its kernels once, instead of on every call.
 
+    ``activation`` is ``"none"`` or ``"gelu"`` (exact), done while the product is still in the processor's cache.
     PyTorch's own compiler uses the same operations; they are not public, hence :func:`can_pack`.
     """
 
-    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype, activation: str = "none") -> None:
         super().__init__()
         self.dtype = dtype
+        self.activation = activation
         self.bias = layer.bias.detach().to(dtype)
         weight = layer.weight.detach().to(dtype).contiguous()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in) to (…, out) in the layer's type."""
-        product = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, "none", [], "")
+        exact = "none" if self.activation == "gelu" else ""
+        rows = x.to(self.dtype)
+        product = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, self.activation, [], exact)
         return torch.as_tensor(product)
+
+
+class PackedMlp(nn.Module):
+    """A block's perceptron of packed layers, its GELU joined to the first."""
+
+    def __init__(self, mlp: Mlp, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.fc1 = PackedLinear(mlp.fc1, dtype, "gelu")
+        self.fc2 = PackedLinear(mlp.fc2, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T, D) to (N, T, D)."""
+        return torch.as_tensor(self.fc2(self.fc1(x)))
 
 
 def can_pack() -> bool:
@@ -46,15 +63,19 @@ def for_inference(model: Dofa, device: torch.device, dtype: torch.dtype) -> Dofa
     Storing them in that type spares autocast a conversion on every forward.
     """
     if device.type == "cpu" and can_pack():
-        return _with_linears(model, lambda layer: PackedLinear(layer, dtype))
+        return _replaced(model, lambda part: _packed(part, dtype))
     if dtype is torch.float32:
         return model.to(device)
-    return _with_linears(model, lambda layer: copy.deepcopy(layer).to(dtype)).to(device)
+    return _replaced(model, lambda part: copy.deepcopy(part).to(dtype)).to(device)
 
 
-def _with_linears(model: Dofa, convert: Callable[[nn.Linear], nn.Module]) -> Dofa:
-    """Copy a model, its blocks' linear layers replaced and its weight generator shared."""
-    made: dict[int, nn.Module] = {
-        id(layer): convert(layer) for layer in model.blocks.modules() if isinstance(layer, nn.Linear)
-    }
+def _packed(part: nn.Linear | Mlp, dtype: torch.dtype) -> nn.Module:
+    return PackedMlp(part, dtype) if isinstance(part, Mlp) else PackedLinear(part, dtype)
+
+
+def _replaced(model: Dofa, replacement: Callable[[nn.Linear | Mlp], nn.Module]) -> Dofa:
+    """Copy a model, its blocks' products replaced and its weight generator shared."""
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    parts = [part for block in blocks for part in (block.attn.qkv, block.attn.proj, block.mlp)]
+    made = {id(part): replacement(part) for part in parts}
     return copy.deepcopy(model, {id(model.patch_embed): model.patch_embed, **made})

@@ -30,6 +30,14 @@ def test_a_packed_layer_gives_the_layers_result(layer, rows):
 
 
 @needs_packing
+def test_a_joined_gelu_is_the_exact_one(layer):
+    x = torch.randn(5, 96)
+    with torch.inference_mode():
+        found = PackedLinear(layer, torch.float32, "gelu")(x)
+        torch.testing.assert_close(found, torch.nn.functional.gelu(layer(x)), rtol=1e-5, atol=1e-5)
+
+
+@needs_packing
 def test_a_row_does_not_depend_on_its_neighbours(layer):
     packed, x = PackedLinear(layer, torch.float32), torch.randn(788, 96)
     with torch.inference_mode():
