@@ -76,11 +76,12 @@ def lay_out(scene: Scene, config: DofaConfig, options: GridOptions, *, whole_win
 
 
 def windows_per_tile(config: DofaConfig, bands: int, window: int, overlap: int) -> int:
-    """Return how many windows a side make up a tile of :data:`TILE_BYTES`."""
+    """Return how many windows a side fit a tile of :data:`TILE_BYTES`: an even number, which fills whole batches."""
     patch = config.patch_size
     bytes_a_cell = 4 * (3 * bands * patch * patch + 2 * config.embed_dim)
     side = isqrt(TILE_BYTES // bytes_a_cell)
-    return max(1, min(MOST_PER_TILE, (side - overlap) // (window - overlap)))
+    fitting = min(MOST_PER_TILE, (side - overlap) // (window - overlap))
+    return max(1, fitting - fitting % 2)
 
 
 def output_grid(scene: Scene, plan: TilePlan) -> Grid:

@@ -129,16 +129,21 @@ def _validity(source: Source, view: Any, window: RasterWindow) -> NDArray[np.boo
     return valid
 
 
-def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Tell values that are finite and not nodata; a nodata value that the type cannot hold is no value's."""
-    valid = np.isfinite(values) if np.issubdtype(values.dtype, np.floating) else np.ones(values.shape, bool)
+def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | np.bool_:
+    """Tell values that are finite and not nodata: an array, or ``True`` where no value of the type can be invalid."""
+    floating = np.issubdtype(values.dtype, np.floating)
+    valid = np.isfinite(values) if floating else np.True_
+    return valid & (values != values.dtype.type(nodata)) if _can_hold(values.dtype, nodata) else valid
+
+
+def _can_hold(dtype: np.dtype[Any], nodata: float | None) -> bool:
+    """Whether a value of ``dtype`` can be ``nodata``."""
     if nodata is None or not np.isfinite(nodata):
-        return valid
-    whole = np.issubdtype(values.dtype, np.integer)
-    limits = np.iinfo(values.dtype) if whole else np.finfo(values.dtype)
-    if not float(limits.min) <= nodata <= float(limits.max) or (whole and not float(nodata).is_integer()):
-        return valid
-    return np.asarray(valid & (values != values.dtype.type(nodata)))
+        return False
+    if np.issubdtype(dtype, np.floating):
+        return abs(nodata) <= float(np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return float(nodata).is_integer() and int(limits.min) <= nodata <= int(limits.max)
 
 
 def _open_view(source: Source, file: Any) -> Any:
