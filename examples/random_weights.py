@@ -9,7 +9,7 @@ from dofa_cli.model.vit import random_dofa
 
 
 def main(path: Path) -> None:
-    config = DofaConfig(version=1, patch_size=16, embed_dim=192, depth=4, num_heads=3)
+    config = DofaConfig(version=1, patch_size=16, embed_dim=192, depth=1, num_heads=3)
     save_checkpoint(random_dofa(config, seed=0), path)
     print(f"{path}: random weights, only good for trying things out")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dofa_cli.model.device import Precision, choose_batch
 from dofa_cli.pipelines.encoder import Encoder, TokenNorm, Weights, open_weights
-from dofa_cli.pipelines.plan import Cost, GridOptions, check_grid_options, cost, lay_out
+from dofa_cli.pipelines.plan import Cost, GridOptions, check_grid_options, cost, lay_out, windows_per_tile
 from dofa_cli.pipelines.prepare import Prepared, SceneOptions, describe, prepare_scene
 from dofa_cli.pipelines.provenance import provenance
 from dofa_cli.pipelines.quantise import OutputDtype
@@ -125,9 +125,18 @@ def settle(request: Request, say: Say) -> Run:
         weights=weights,
         encoder=encoder,
         plan=plan,
-        batch=min(request.model.batch_size or choose_batch(encoder.device), plan.window_count),
+        batch=_batch(request, plan, encoder, len(prepared.norms)),
         level=request.level,
         dtype=request.dtype,
         min_valid=request.grid.min_valid,
         output=request.output,
     )
+
+
+def _batch(request: Request, plan: TilePlan, encoder: Encoder, bands: int) -> int:
+    """Return windows a forward: what was asked for, else what suits the device and fills from one tile.
+
+    ``--shard`` plays no part, since results may depend on the batch's shape but never on the shard.
+    """
+    usual = windows_per_tile(encoder.model.config, bands, plan.window, plan.overlap) ** 2
+    return min(request.model.batch_size or min(choose_batch(encoder.device), usual), plan.window_count)

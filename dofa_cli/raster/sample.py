@@ -15,6 +15,8 @@ from dofa_cli.raster.scene import Scene
 
 BLOCK = 256
 BLOCKS_PER_SIDE = 3
+MOST_VALUES = 16 * 10**6
+"""Values kept over all bands; of hyperspectral scenes only every n-th pixel is."""
 SEARCH_BLOCK = 64
 SEARCH_PER_SIDE = 8
 
@@ -47,13 +49,14 @@ def sample_scene(scene: Scene) -> Sample:
 
 def _read_blocks(scene: Scene, side: int, count: int) -> Sample:
     rows, cols = _spread(scene.height, side, count), _spread(scene.width, side, count)
-    parts, pixels = [], 0
+    thin = max(1, len(scene.bands) * (side * count) ** 2 // MOST_VALUES)
+    parts, pixels, valid = [], 0, 0
     for (row, height), (col, width) in product(rows, cols):
         block = read_window(scene, Window(row, col, height, width))
-        parts.append(block.values[:, block.valid])
+        parts.append(block.values[:, block.valid][:, ::thin])
         pixels += block.valid.size
-    values = np.concatenate(parts, axis=1)
-    return Sample(values, values.shape[1] / pixels)
+        valid += int(block.valid.sum())
+    return Sample(np.concatenate(parts, axis=1), valid / pixels)
 
 
 def _spread(size: int, side: int, count: int) -> list[tuple[int, int]]:
