@@ -95,6 +95,20 @@ def embed_patches(pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     return F.conv2d(pixels, kernel, bias, stride=kernel.shape[-1], padding=PADDING)
 
 
+def embed_patches_as_product(pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Do :func:`embed_patches` as one matrix product, for sizes that are multiples of the patch.
+
+    A CPU's convolution of hundreds of bands runs at a third of a product's rate.
+    """
+    p = kernel.shape[-1]
+    n, bands, height, width = pixels.shape
+    rows, cols = height // p, width // p
+    shifted = F.pad(pixels, (PADDING, 0, PADDING, 0))[:, :, :height, :width]
+    patches = shifted.reshape(n, bands, rows, p, cols, p).permute(0, 2, 4, 1, 3, 5)  # (N, rows, cols, bands, p, p)
+    tokens = F.linear(patches.reshape(n * rows * cols, -1), kernel.flatten(1), bias)
+    return tokens.view(n, rows, cols, -1).permute(0, 3, 1, 2)
+
+
 def wavelength_tensor(wavelengths_um: Sequence[float] | Tensor, device: torch.device | str | None = None) -> Tensor:
     """Return wavelengths in µm as a float32 tensor (bands,)."""
     return torch.as_tensor(wavelengths_um, dtype=torch.float32, device=device)

@@ -11,12 +11,18 @@ from torch import Tensor, nn
 
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import onednn_is_on
-from dofa_cli.model.patch_embed import DynamicPatchEmbed, embed_patches, wavelength_tensor
+from dofa_cli.model.patch_embed import (
+    DynamicPatchEmbed,
+    embed_patches,
+    embed_patches_as_product,
+    wavelength_tensor,
+)
 from dofa_cli.model.positions import resample_positions
 
 NORM_EPS = 1e-6
 LAYER_SCALE_INIT = 1e-5
 MLP_RATIO = 4
+MANY_BANDS = 64
 MOST_PLAIN_TOKENS = 1100
 """Longest sequence for which a CPU computes attention's scores whole (58 MB a window with 12 heads)."""
 
@@ -187,7 +193,9 @@ class FoldedDofa(nn.Module):
 
     def forward(self, pixels: Tensor, taps: Sequence[int] = ()) -> Tokens:
         """Encode standardised pixels (N, bands, H, W)."""
-        return self.model.encode(embed_patches(pixels, self.get_buffer("kernel"), self.get_buffer("bias")), taps)
+        many = pixels.device.type == "cpu" and pixels.shape[1] >= MANY_BANDS
+        embed = embed_patches_as_product if many else embed_patches
+        return self.model.encode(embed(pixels, self.get_buffer("kernel"), self.get_buffer("bias")), taps)
 
 
 def weighted_mean(tokens: Tensor, weight: Tensor | None) -> Tensor:

@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from dofa_cli.model.config import DofaConfig
-from dofa_cli.model.patch_embed import KERNEL_SCALE, DynamicPatchEmbed, embed_patches, wavelength_tensor
+from dofa_cli.model.patch_embed import (
+    KERNEL_SCALE,
+    DynamicPatchEmbed,
+    embed_patches,
+    embed_patches_as_product,
+    wavelength_tensor,
+)
 from dofa_cli.model.vit import random_dofa
 
 PATCH, DIM = 4, 24
@@ -102,3 +108,12 @@ def test_the_kernel_is_generated_in_float32_under_autocast(embed):
 def test_wavelengths_become_one_float32_vector():
     assert wavelength_tensor((0.665, 0.56)).dtype == torch.float32
     assert wavelength_tensor((0.665, 0.56)).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (16, 16)])
+def test_the_product_is_the_convolution(size):
+    torch.manual_seed(0)
+    pixels, kernel, bias = torch.randn(2, 70, *size), torch.randn(24, 70, 16, 16), torch.randn(24)
+    expected = embed_patches(pixels, kernel, bias)
+    found = embed_patches_as_product(pixels, kernel, bias)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
