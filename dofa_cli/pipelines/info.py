@@ -228,7 +228,7 @@ def _file(header: Header) -> FileFacts:
         affine=header.is_affine,
         pixel=(float(np.hypot(grid.transform.b, grid.transform.e)), grid.pixel_size),
         ground_m=ground_pixel(grid) if header.is_affine else None,
-        extent=_extent(grid),
+        extent=grid.bounds,
         nodata=tuple(value for value, _ in groupby(band.nodata for band in header.bands)),
         mask=header.has_mask,
         block=header.block,
@@ -245,9 +245,3 @@ def _crs_name(grid: Grid) -> str | None:
 
     code, name = grid.crs.to_epsg(), CRS.from_user_input(grid.crs.to_wkt()).name
     return f"EPSG:{code} ({name})" if code else str(name)
-
-
-def _extent(grid: Grid) -> tuple[float, float, float, float]:
-    corners = ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
-    xs, ys = zip(*(grid.transform @ corner for corner in corners), strict=True)
-    return min(xs), min(ys), max(xs), max(ys)

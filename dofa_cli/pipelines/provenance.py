@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -14,17 +13,13 @@ from dofa_cli.pipelines.prepare import Prepared
 from dofa_cli.raster.grid import TilePlan
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Facts of one run, as tags: every value is a string, lists and rules are JSON."""
-
-    tags: dict[str, str]
-
-
 def provenance(
     prepared: Prepared, weights: Weights, encoder: Encoder, plan: TilePlan, *, min_valid: float, level: str
-) -> Provenance:
-    """Collect the tags of a run. ``cell_offset_px`` says that a cell's token sees pixels from one before its own."""
+) -> dict[str, str]:
+    """Collect the tags of a run: every value is text, lists and rules are JSON.
+
+    ``cell_offset_px`` says that a cell's token sees pixels from one before its own.
+    """
     facts: dict[str, Any] = {
         "dofa_version": __version__,
         "level": level,
@@ -47,7 +42,7 @@ def provenance(
         "source": ",".join(PurePath(path).name for path in prepared.scene.paths),
         **({"datetime": prepared.scene.taken.isoformat()} if prepared.scene.taken else {}),
     }
-    return Provenance({name: str(value) for name, value in facts.items()})
+    return {name: str(value) for name, value in facts.items()}
 
 
 def rules(prepared: Prepared) -> list[dict[str, Any]]:

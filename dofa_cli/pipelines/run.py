@@ -83,10 +83,9 @@ class Run:
     @property
     def tags(self) -> dict[str, str]:
         """Provenance of the output."""
-        facts = provenance(
+        return provenance(
             self.prepared, self.weights, self.encoder, self.plan, min_valid=self.min_valid, level=self.level.value
         )
-        return facts.tags
 
     def stream(self, on_windows: Callable[[int], object] = lambda _: None, batch: int | None = None) -> TileStream:
         """Return a stream of the scene through the network, in batches of the run's size or of ``batch``."""

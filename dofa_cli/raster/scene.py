@@ -169,10 +169,10 @@ def _ground_width(grid: Grid) -> float:
 
 def _overlap(grid: Grid, other: Grid) -> bool:
     if grid.crs == other.crs:
-        left, bottom, right, top = _bounds(grid)
+        left, bottom, right, top = grid.bounds
     else:
-        left, bottom, right, top = transform_bounds(grid.crs, other.crs, *_bounds(grid))
-    west, south, east, north = _bounds(other)
+        left, bottom, right, top = transform_bounds(grid.crs, other.crs, *grid.bounds)
+    west, south, east, north = other.bounds
     return bool(left < east and right > west and bottom < north and top > south)
 
 
@@ -210,16 +210,8 @@ def _georeferenced(stack: da.Array, grid: Grid) -> xr.DataArray:
     return array if grid.crs is None else array.rio.write_crs(grid.crs)  # type: ignore[no-any-return]
 
 
-def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    corners = [
-        grid.transform @ point for point in ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
-    ]
-    xs, ys = zip(*corners, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
 def _extent(grid: Grid) -> str:
-    left, bottom, right, top = _bounds(grid)
+    left, bottom, right, top = grid.bounds
     return f"x {left:.6g} to {right:.6g}, y {bottom:.6g} to {top:.6g} in {grid.crs or 'pixels'}"
 
 

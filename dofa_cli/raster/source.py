@@ -58,6 +58,13 @@ class Grid:
         """Length of a pixel's column step in CRS units."""
         return float(np.hypot(self.transform.a, self.transform.d))
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right and top in CRS units, around rotated grids too."""
+        corners = ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        xs, ys = zip(*(self.transform @ corner for corner in corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
     def is_same(self, other: Grid) -> bool:
         """Whether the two grids coincide to a thousandth of a pixel."""
         size = (self.height, self.width) == (other.height, other.width) and self.crs == other.crs
