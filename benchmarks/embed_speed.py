@@ -26,11 +26,12 @@ from affine import Affine
 from dofa_cli.model.checkpoint import load_checkpoint, save_checkpoint
 from dofa_cli.model.config import PUBLISHED
 from dofa_cli.model.device import Precision, arithmetic, keep_freed_memory
-from dofa_cli.model.linears import for_inference
+from dofa_cli.model.linears import fold_for_inference, for_inference
 from dofa_cli.model.vit import random_dofa
 
 HERE = Path(__file__).parent
 WINDOW = 224
+MANY_BANDS = 30
 KNOWN = {
     3: (0.665, 0.56, 0.49),
     9: (0.665, 0.56, 0.49, 0.705, 0.74, 0.783, 0.842, 1.61, 2.19),
@@ -109,7 +110,7 @@ def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
         pixels = torch.randn(batch, len(um), WINDOW, WINDOW)
         if precision:
             model = for_inference(model, torch.device("cpu"), precision.dtype)
-        folded = model.fold(um)
+        folded = fold_for_inference(model, um, torch.device("cpu"), precision.dtype) if precision else model
         times = []
         for _ in range(max(4, 24 // batch)):
             started = time.perf_counter()
@@ -125,12 +126,19 @@ def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
 
 
 def write_scene(path: Path, bands: int, windows: int) -> tuple[Path, int]:
-    """Write a standardised random scene of about ``windows`` whole windows as uint8-like integers."""
+    """Write a random scene of about ``windows`` whole windows; cubes of many bands are stored band by band, as usual."""
     cols = max(1, round(windows**0.5))
     rows = -(-windows // cols)
     rng = np.random.default_rng(0)
     size = {"height": rows * WINDOW, "width": cols * WINDOW, "count": bands, "dtype": "int16"}
-    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "zstd", "zstd_level": 1}
+    layout = {
+        "interleave": "band",
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "compress": "zstd",
+        "zstd_level": 1,
+    }
     place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 300000, 0, -10, 5800020)}
     with rasterio.open(path, "w", driver="GTiff", **size, **layout, **place) as file:
         for index in range(1, bands + 1):

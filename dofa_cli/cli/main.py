@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated, Any
 
 import typer
@@ -58,4 +59,7 @@ def main(
 
 def run() -> None:
     """Entry point of the ``dofa`` console script."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # one last collection through everything that was imported would take 0.4 s

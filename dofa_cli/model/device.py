@@ -15,8 +15,8 @@ from dofa_cli.errors import DeviceError
 
 FLOAT32_ROUNDING = 2e-5
 """Largest relative error of a product of 768 terms that still counts as float32."""
-KEPT_BLOCK = 64 * 2**20
-KEPT_BYTES = 256 * 2**20
+KEPT_BLOCK = 256 * 2**20
+KEPT_BYTES = 512 * 2**20
 """Blocks up to the first size are kept for reuse, up to the second in all: more than a forward's, less than a
 tile's."""
 CPU_BATCH = 4

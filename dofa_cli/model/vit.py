@@ -11,18 +11,12 @@ from torch import Tensor, nn
 
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import onednn_is_on
-from dofa_cli.model.patch_embed import (
-    DynamicPatchEmbed,
-    embed_patches,
-    embed_patches_as_product,
-    wavelength_tensor,
-)
+from dofa_cli.model.patch_embed import DynamicPatchEmbed, embed_patches, wavelength_tensor
 from dofa_cli.model.positions import resample_positions
 
 NORM_EPS = 1e-6
 LAYER_SCALE_INIT = 1e-5
 MLP_RATIO = 4
-MANY_BANDS = 64
 MOST_PLAIN_TOKENS = 1100
 """Longest sequence for which a CPU computes attention's scores whole (58 MB a window with 12 heads)."""
 
@@ -179,23 +173,33 @@ class Dofa(nn.Module):
         """Return this encoder with kernel and bias for one wavelength list (µm) as constants."""
         with torch.no_grad():
             kernel, bias = self.patch_embed.kernel(wavelength_tensor(wavelengths_um, self.cls_token.device))
-        return FoldedDofa(self, kernel, bias)
+        return FoldedDofa(self, FoldedEmbed(kernel, bias))
+
+
+class FoldedEmbed(nn.Module):
+    """A patch embedding whose kernel (D, bands, p, p) and bias (D,) are constants."""
+
+    def __init__(self, kernel: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("kernel", kernel)
+        self.register_buffer("bias", bias)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed pixels (N, bands, H, W) as patches (N, D, H / p, W / p)."""
+        return embed_patches(pixels, self.get_buffer("kernel"), self.get_buffer("bias"))
 
 
 class FoldedDofa(nn.Module):
     """A DOFA encoder for one wavelength list, sharing the transformer of the model it was folded from."""
 
-    def __init__(self, model: Dofa, kernel: Tensor, bias: Tensor) -> None:
+    def __init__(self, model: Dofa, embed: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("kernel", kernel)
-        self.register_buffer("bias", bias)
+        self.embed = embed
 
     def forward(self, pixels: Tensor, taps: Sequence[int] = ()) -> Tokens:
         """Encode standardised pixels (N, bands, H, W)."""
-        many = pixels.device.type == "cpu" and pixels.shape[1] >= MANY_BANDS
-        embed = embed_patches_as_product if many else embed_patches
-        return self.model.encode(embed(pixels, self.get_buffer("kernel"), self.get_buffer("bias")), taps)
+        return self.model.encode(self.embed(pixels), taps)
 
 
 def weighted_mean(tokens: Tensor, weight: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from dofa_cli.model.device import (
     choose_precision,
     keep_freed_memory,
 )
-from dofa_cli.model.linears import for_inference
+from dofa_cli.model.linears import fold_for_inference, for_inference
 from dofa_cli.weights import store
 from dofa_cli.weights.manifest import old_layout
 
@@ -115,7 +115,7 @@ class Encoder:
         self.patch_size = weights.config.patch_size
         self.dim = weights.config.embed_dim
         self.model = for_inference(weights.checkpoint.model, self.device, self.precision.dtype)
-        self.folded = self.model.fold(wavelengths_um).eval()
+        self.folded = fold_for_inference(self.model, wavelengths_um, self.device, self.precision.dtype)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Map standardised pixels (N, bands, s, s) to float32 patch tokens (N, L, D)."""

@@ -18,7 +18,10 @@ from dofa_cli.raster.writer import COPIES
 
 TILE_BYTES = 256 * 2**20
 """Memory for one tile's standardised pixels and tokens; it sets how many windows make up a tile."""
+MOST_TILE_BYTES = 512 * 2**20
+"""The same for hundreds of bands, where 2 × 2 windows would not fit otherwise and batches would hold only one."""
 MOST_PER_TILE = 16
+LEAST_PER_TILE = 2
 PROCESS_BYTES = 1100 * 2**20
 """What Python, PyTorch and GDAL's block cache take before the first tile."""
 
@@ -79,9 +82,14 @@ def windows_per_tile(config: DofaConfig, bands: int, window: int, overlap: int) 
     """Return how many windows a side fit a tile of :data:`TILE_BYTES`: an even number, which fills whole batches."""
     patch = config.patch_size
     bytes_a_cell = 4 * (3 * bands * patch * patch + 2 * config.embed_dim)
-    side = isqrt(TILE_BYTES // bytes_a_cell)
-    fitting = min(MOST_PER_TILE, (side - overlap) // (window - overlap))
-    return max(1, fitting - fitting % 2)
+
+    def fitting(most_bytes: int) -> int:
+        return (isqrt(most_bytes // bytes_a_cell) - overlap) // (window - overlap)
+
+    usual = min(MOST_PER_TILE, fitting(TILE_BYTES))
+    if usual >= LEAST_PER_TILE:
+        return usual - usual % 2
+    return LEAST_PER_TILE if fitting(MOST_TILE_BYTES) >= LEAST_PER_TILE else 1
 
 
 def output_grid(scene: Scene, plan: TilePlan) -> Grid:

@@ -43,20 +43,18 @@ class Standardiser:
 
     def __call__(self, block: Pixels) -> Tensor:
         """Map values (bands, height, width) to standardised float32, invalid pixels to 0 (the band's mean)."""
-        x = self.to_training_scale(torch.from_numpy(block.values).to(self.device).float())
-        x = torch.addcmul(self.shift, x, self.slope)
-        return x.masked_fill_(~torch.from_numpy(block.valid).to(self.device), 0.0)
+        x = self.to_training_scale(torch.from_numpy(block.values).to(self.device, torch.float32, copy=True))
+        torch.addcmul(self.shift, x, self.slope, out=x)
+        return x if block.valid.all() else x.masked_fill_(~torch.from_numpy(block.valid).to(self.device), 0.0)
 
     def to_training_scale(self, x: Tensor) -> Tensor:
-        """Map values (bands, height, width) to the pixel scale of training; each line is a pass over memory."""
-        if any(curve is not Curve.LINEAR for curve, _ in self.curves):
-            x = x.clone()
+        """Map values (bands, height, width) in place to the scale of training; each line is a pass over memory."""
         for band, (curve, inner) in enumerate(self.curves):
             if curve is Curve.SQRT:
                 x[band].mul_(inner).clamp_(min=0).sqrt_()
             elif curve is Curve.DECIBEL:
                 x[band].mul_(inner * DECIBELS_TO_LOG).exp_()
-        x = torch.addcmul(self.offset, x, self.gain)
+        torch.addcmul(self.offset, x, self.gain, out=x)
         for band in self.whole:
             x[band].floor_()
         return x.clamp_(self.low, self.high) if self.clips else x

@@ -95,6 +95,7 @@ class TileStream:
         self.standardiser, self.model = standardiser, model
         self.batch, self.min_valid, self.on_windows = batch, min_valid, on_windows
         self.cache = TokenCache()
+        self.slots: Tensor | None = None  # the batch, written anew for every forward
         self.seen_cells = 0
         self.valid_cells = 0
 
@@ -166,7 +167,10 @@ class TileStream:
     def _run(self, loaded: Loaded, numbers: Sequence[Number], forward: Callable[[Tensor], Tensor]) -> Tensor:
         """Run windows as one batch of the fixed shape and return the results of the real ones."""
         side = self.plan.window * self.grid.patch
-        batch = loaded.plane.pixels.new_zeros(self.batch, len(loaded.plane.pixels), side, side)
+        if self.slots is None:
+            self.slots = loaded.plane.pixels.new_zeros(self.batch, len(loaded.plane.pixels), side, side)
+        batch = self.slots
+        batch[len(numbers) :] = 0
         for slot, number in enumerate(numbers):
             fine = self.plan.window_cells(number).relative_to(loaded.span).scaled(self.grid.patch)
             rows, cols = fine.slices

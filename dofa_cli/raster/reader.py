@@ -1,20 +1,31 @@
-"""Read a scene tile by tile, a few tiles ahead of the consumer, in bounded memory."""
+"""Read a scene tile by tile, a few tiles ahead of the consumer, in bounded memory, decoding each block once."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, product
 from os import cpu_count
+from typing import Any
 
 import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
 
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.scene import Pixels, Scene
 
 AHEAD = 2
 """Tiles read before they are asked for."""
+CACHE_BYTES = 192 * 2**20
+"""Decoded blocks kept for the tiles that follow."""
+TOGETHER_BYTES = 64 * 2**20
+"""Blocks decoded at once, in parallel."""
+
+Place = tuple[int, int, int]
+"""Number of a block along bands, rows and columns."""
 
 
 def read_window(scene: Scene, window: Window, threads: int | None = None) -> Pixels:
@@ -25,14 +36,80 @@ def read_window(scene: Scene, window: Window, threads: int | None = None) -> Pix
 
 def read_windows(scene: Scene, windows: Iterable[Window], ahead: int = AHEAD) -> Iterator[Pixels]:
     """Yield the pixels under each window in order, reading up to ``ahead`` windows in the background."""
+    whole = Window(0, 0, scene.height, scene.width)
+    layers = [BlockCache(array) for array in scene.lazy(whole)]
+
+    def read(window: Window) -> Pixels:
+        return scene.judge(window, *(layer.read(window) for layer in layers))
+
     pending: deque[Future[Pixels]] = deque()
     waiting = iter(windows)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
         try:
-            pending.extend(pool.submit(read_window, scene, window) for window in islice(waiting, ahead))
+            pending.extend(pool.submit(read, window) for window in islice(waiting, ahead))
             while pending:
                 pixels = pending.popleft().result()
-                pending.extend(pool.submit(read_window, scene, window) for window in islice(waiting, 1))
+                pending.extend(pool.submit(read, window) for window in islice(waiting, 1))
                 yield pixels
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+class BlockCache:
+    """A lazy array (bands, height, width) or (height, width) whose blocks are decoded whole, in parallel.
+
+    Tiles hardly ever end where blocks do; blocks used last are kept up to ``most_bytes``, so that neighbours find them.
+    """
+
+    def __init__(self, array: da.Array, most_bytes: int = CACHE_BYTES) -> None:
+        self.flat = array.ndim == 2
+        self.array = array[None] if self.flat else array
+        self.edges = [np.cumsum((0, *sizes)) for sizes in self.array.chunks]
+        self.most_bytes = most_bytes
+        self.held: OrderedDict[Place, NDArray[Any]] = OrderedDict()
+        self.bytes = 0
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Return the values under ``window``."""
+        result = np.empty((self.array.shape[0], window.height, window.width), self.array.dtype)
+        for place, block in self._blocks(window):
+            bands, *corner = (int(edges[number]) for edges, number in zip(self.edges, place, strict=True))
+            lies = Window(*corner, *block.shape[1:])
+            common = lies.intersect(window)
+            rows, cols = common.relative_to(window).slices
+            result[bands : bands + len(block), rows, cols] = block[:, *common.relative_to(lies).slices]
+        return result[0] if self.flat else result
+
+    def _blocks(self, window: Window) -> Iterator[tuple[Place, NDArray[Any]]]:
+        """Yield the blocks that ``window`` touches: first those that are held, then the others as they are decoded."""
+        touched = [_touched(edges, part) for edges, part in zip(self.edges[1:], window.slices, strict=True)]
+        wanted = [(band, row, col) for band, row, col in product(range(len(self.edges[0]) - 1), *touched)]
+        missing = [place for place in wanted if place not in self.held]
+        for place in wanted:
+            if place in self.held:
+                self.held.move_to_end(place)
+                yield place, self.held[place]
+        for group in self._groups(missing):
+            lazy = [self.array.blocks[place] for place in group]
+            for place, block in zip(group, dask.compute(*lazy, scheduler="threads"), strict=True):
+                yield place, block
+                self._hold(place, block)
+
+    def _groups(self, places: list[Place]) -> Iterator[list[Place]]:
+        """Cut a list of blocks into those decoded together."""
+        largest = self.array.itemsize * int(np.prod([max(sizes) for sizes in self.array.chunks], dtype=np.int64))
+        count = max(2, TOGETHER_BYTES // max(1, largest))
+        for first in range(0, len(places), count):
+            yield places[first : first + count]
+
+    def _hold(self, place: Place, block: NDArray[Any]) -> None:
+        self.held[place] = block
+        self.bytes += block.nbytes
+        while self.bytes > self.most_bytes:
+            self.bytes -= self.held.popitem(last=False)[1].nbytes
+
+
+def _touched(edges: NDArray[np.int64], part: slice) -> range:
+    """Return the numbers of the blocks along an axis that hold something of ``part``."""
+    first = int(np.searchsorted(edges, part.start, side="right")) - 1
+    return range(first, int(np.searchsorted(edges, part.stop, side="left")))

@@ -178,8 +178,8 @@ class TestFolding:
     def test_the_transformer_is_shared_and_the_kernel_constant(self, model):
         folded = model.fold(RGB)
         assert folded.model is model
-        assert not folded.get_buffer("kernel").requires_grad
-        assert folded.get_buffer("kernel").shape == (24, 3, 4, 4)
+        assert not folded.embed.get_buffer("kernel").requires_grad
+        assert folded.embed.get_buffer("kernel").shape == (24, 3, 4, 4)
 
     def test_folding_keeps_taps(self, model):
         x = noise(1, 3, 16, 16)

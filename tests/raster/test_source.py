@@ -234,12 +234,13 @@ def test_a_truncated_file_names_file_and_window_and_leaves_the_rest_readable(tif
 
 
 def test_damage_in_a_tile_read_ahead_surfaces_at_that_tile(tif, stack):
-    path = Path(tif("scene.tif", noise(1, 256, 64), tiled=True, blockxsize=64, blockysize=64))
+    path = Path(tif("scene.tif", noise(1, 1024, 64), tiled=True, blockxsize=64, blockysize=64))
     close_handles()
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 5 // 8])
-    tiles = read_windows(stack([str(path)]), [Window(row, 0, 64, 64) for row in (0, 64, 128, 192)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 8])
+    tiles = read_windows(stack([str(path)]), [Window(row, 0, 256, 64) for row in (0, 256, 512, 768)])
     assert next(tiles).valid.all()
-    with pytest.raises(DamagedRaster):
+    assert next(tiles).valid.all()
+    with pytest.raises(DamagedRaster, match="rows 512 to 1024"):
         list(tiles)
 
 
