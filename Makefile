@@ -1,7 +1,7 @@
 # make demo   set up .venv and embed the example scene
 # make test   set up .venv, check style and types, run every test
 # make quick  the same without the slow tests
-# make docs   write docs/commands.md from --help
+# make docs   write docs/commands.md from --help; docs/sensors.md and the JSON Schema from the sensor files
 # make bench  time the main job against the plain loop (minutes)
 
 PYTHON ?= python3
@@ -31,6 +31,7 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_sensors.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/embed_speed.py

@@ -126,7 +126,7 @@ def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
 
 
 def write_scene(path: Path, bands: int, windows: int) -> tuple[Path, int]:
-    """Write a random scene of about ``windows`` whole windows; cubes of many bands are stored band by band, as usual."""
+    """Write a random scene of about ``windows`` whole windows; many bands are stored band by band."""
     cols = max(1, round(windows**0.5))
     rows = -(-windows // cols)
     rng = np.random.default_rng(0)

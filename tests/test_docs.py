@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,11 +17,28 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), 
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 
 
-def test_command_reference_is_what_help_says():
-    spec = importlib.util.spec_from_file_location("write_commands", ROOT / "docs" / "write_commands.py")
+def writer(name: str) -> ModuleType:
+    """Load a script of docs/ that writes pages."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_command_reference_is_what_help_says():
+    module = writer("write_commands")
     assert module.PAGE.read_text(encoding="utf-8") == module.reference(), "run: make docs"
+
+
+def test_the_list_of_sensors_is_what_their_files_say():
+    module = writer("write_sensors")
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run: make docs"
+    assert set(module.SHOWN) <= set(re.findall(r"^\| `([^`]+)`", module.page(), re.MULTILINE))
+
+
+def test_the_json_schema_is_what_the_format_says():
+    module = writer("write_sensors")
+    assert module.SCHEMA.read_text(encoding="utf-8") == module.schema_json.to_text(), "run: make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

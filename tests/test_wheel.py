@@ -32,7 +32,7 @@ def test_source_distribution_gives_the_same_wheel(direct, tmp_path):
 def test_wheel_holds_code_and_data(direct):
     assert "dofa_cli/py.typed" in direct
     for folder in ("sensors", "weights"):
-        own = {f"dofa_cli/data/{folder}/{path.name}" for path in (ROOT / folder).glob("*.toml")}
+        own = {f"dofa_cli/data/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / folder).rglob("*.toml")}
         assert own
         assert own <= direct
     for path in (ROOT / "dofa_cli").rglob("*.py"):

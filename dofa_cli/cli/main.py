@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dofa_cli import __version__
-from dofa_cli.cli import weights
+from dofa_cli.cli import sensors, weights
 from dofa_cli.cli.embed import embed
 from dofa_cli.cli.info import info
 from dofa_cli.cli.quicklook import quicklook
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.command()(embed)
 app.command()(info)
 app.command()(quicklook)
+app.add_typer(sensors.app, name="sensors")
 app.add_typer(weights.app, name="weights")
 
 

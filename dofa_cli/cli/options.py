@@ -68,6 +68,31 @@ Aoi = Annotated[
         rich_help_panel=_SCENE,
     ),
 ]
+MaskClouds = Annotated[
+    bool,
+    typer.Option(
+        "--mask-clouds",
+        help="Leave out clouds, their shadows and cirrus by the product's own quality layer.",
+        rich_help_panel=_SCENE,
+    ),
+]
+MaskSnow = Annotated[
+    bool, typer.Option("--mask-snow", help="With --mask-clouds: leave out snow and ice too.", rich_help_panel=_SCENE)
+]
+KeepCirrus = Annotated[
+    bool, typer.Option("--keep-cirrus", help="With --mask-clouds: keep thin cirrus.", rich_help_panel=_SCENE)
+]
+CloudDilate = Annotated[
+    int, typer.Option(help="Widen what is masked by this many scene pixels.", min=0, rich_help_panel=_SCENE)
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="Raster on any grid; pixels that are not 0 there are left out.", rich_help_panel=_SCENE),
+]
+MaskValues = Annotated[
+    str | None,
+    typer.Option(help="Values of --mask that are left out, instead of all but 0: 3,8,9.", rich_help_panel=_SCENE),
+]
 Warp = Annotated[
     str | None,
     typer.Option(help="Warp to this CRS while reading; needed without an affine grid.", rich_help_panel=_SCENE),

@@ -20,6 +20,7 @@ from dofa_cli.pipelines.progress import window_progress
 from dofa_cli.pipelines.quantise import OutputDtype
 from dofa_cli.pipelines.report import Report, report_on
 from dofa_cli.pipelines.run import Level, ModelOptions, Request, Run, Say, settle
+from dofa_cli.pipelines.screen import MaskOptions
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output, check_space
 
@@ -46,6 +47,12 @@ def embed(
     snap: bool = False,
     min_valid: float = 0.5,
     aoi: str | Path | None = None,
+    mask_clouds: bool = False,
+    mask_snow: bool = False,
+    keep_cirrus: bool = False,
+    cloud_dilate: int = 0,
+    mask: str | Path | None = None,
+    mask_values: str | None = None,
     warp: str | None = None,
     resolution: float | None = None,
     token_norm: TokenNorm | str = TokenNorm.TRAINED,
@@ -67,13 +74,17 @@ def embed(
     """
     paths = tuple(str(path) for path in ([scene] if isinstance(scene, str | Path) else scene))
     kind, stored = Level(level), OutputDtype(dtype)
+    own = None if mask is None else str(mask)
+    masks = MaskOptions(mask_clouds, mask_snow, keep_cirrus, cloud_dilate, own, mask_values)
     request = Request(
         paths=paths,
         output=_output_path(paths, output, kind, stored),
         level=kind,
         dtype=stored,
         aoi=aoi,
-        scene=SceneOptions(sensor, wavelengths, bands, product, scale, offset, Normalize(normalize), warp, resolution),
+        scene=SceneOptions(
+            sensor, wavelengths, bands, product, scale, offset, Normalize(normalize), warp, resolution, masks
+        ),
         model=ModelOptions(weights, trust_weights, TokenNorm(token_norm), device, Precision(precision), batch_size),
         grid=GridOptions(window, overlap, zoom, snap, min_valid, shard),
     )

@@ -16,11 +16,12 @@ from dofa_cli.pipelines.machine import to_json
 from dofa_cli.pipelines.plausible import Verdict, judge
 from dofa_cli.pipelines.results import MARK, TableFacts, is_table, made_by, read_table
 from dofa_cli.pipelines.traces import traces
+from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.ground import PixelSize, ground_pixel
-from dofa_cli.raster.header import Header, read_header
+from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import Grid, gdal_options
 from dofa_cli.sensors import registry
-from dofa_cli.sensors.match import wavelength_in
+from dofa_cli.sensors.names import wavelength_in
 from dofa_cli.sensors.recognise import Candidate, candidates, settled, weigh
 from dofa_cli.sensors.schema import Band, Product, Sensor
 
@@ -130,13 +131,15 @@ def info(files: Sequence[str | Path] | str | Path, *, sensor: str | None = None)
     paths = [str(path) for path in ([files] if isinstance(files, str | Path) else files)]
     with rasterio.Env(**gdal_options(paths)):
         tables = tuple(read_table(path) for path in paths if is_table(path))
-        headers = [read_header(path) for path in paths if not is_table(path)]
-        scenes = tuple(_scene(group, given) for group in _grouped(headers))
+        found = [headers_at(path) for path in paths if not is_table(path)]
+        scenes = tuple(_scene(group, given) for group in _grouped(found))
     return Report(scenes, tables)
 
 
-def _grouped(headers: Sequence[Header]) -> Iterator[list[Header]]:
-    """Split files into scenes: single bands that the program did not write are one, every other file is its own."""
+def _grouped(found: Sequence[list[Header]]) -> Iterator[list[Header]]:
+    """Split files into scenes: single bands that the program did not write are one, every other path is its own."""
+    yield from (group for group in found if group[0].delivery)
+    headers = [header for group in found for header in group if not header.delivery]
     alone = [len(header.bands) > 1 or MARK in header.tags for header in headers]
     if together := [header for header, single in zip(headers, alone, strict=True) if not single]:
         yield together
@@ -144,8 +147,9 @@ def _grouped(headers: Sequence[Header]) -> Iterator[list[Header]]:
 
 
 def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
-    likely = _likely(headers, given)
-    chosen = likely[0] if given else settled(likely)
+    named = given or _delivered(headers)
+    likely = (weigh(traces(headers), named),) if named else _likely(headers)
+    chosen = likely[0] if named else settled(likely)
     nodata = chosen.sensor.usual_nodata() if chosen else None
     values, damage = sample_values(headers, chosen.bands if chosen else (), nodata)
     verdict = judge(headers, chosen.sensor, values) if chosen else None
@@ -160,9 +164,12 @@ def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
     )
 
 
-def _likely(headers: Sequence[Header], given: Sensor | None) -> tuple[Candidate, ...]:
-    if given:
-        return (weigh(traces(headers), given),)
+def _delivered(headers: Sequence[Header]) -> Sensor | None:
+    told = {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
+    return registry.sensor(told.pop()) if len(told) == 1 else None
+
+
+def _likely(headers: Sequence[Header]) -> tuple[Candidate, ...]:
     return () if made_by(headers[0].tags) else candidates(traces(headers), registry.sensors())
 
 
@@ -180,7 +187,7 @@ def _bands(
             index=band.index,
             description=band.text,
             colour=band.colour,
-            wavelength_um=wavelength_in(band.text or ""),
+            wavelength_um=band.wavelength_um or wavelength_in(band.text or ""),
             scale=band.scale,
             offset=band.offset,
             sensor_band=known.id if known else None,
@@ -216,7 +223,7 @@ def _file(header: Header) -> FileFacts:
         driver, profile, overviews = file.driver, file.profile, tuple(file.overviews(1))
     origin = made_by(header.tags)
     return FileFacts(
-        path=header.path,
+        path=header.path if header.delivery is None else f"{header.delivery.path} ({header.name})",
         driver=driver,
         compression=profile.get("compress"),
         interleaving=profile.get("interleave"),
@@ -233,7 +240,7 @@ def _file(header: Header) -> FileFacts:
         mask=header.has_mask,
         block=header.block,
         overviews=overviews,
-        datetime=header.taken.isoformat() if header.taken else (origin or {}).get("datetime"),
+        datetime=header.taken.isoformat(timespec="seconds") if header.taken else (origin or {}).get("datetime"),
         made_by=origin,
     )
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dofa_cli.errors import BandMismatch, OptionError, ScaleMismatch
 from dofa_cli.pipelines.histogram import Distribution, summarise
-from dofa_cli.pipelines.traces import declared_scale, labels, paths_and_tags
-from dofa_cli.raster.header import FileBand, Header
+from dofa_cli.pipelines.traces import Range, declared_scales, delivered_product, evidence, labels
+from dofa_cli.raster.header import Header
 from dofa_cli.sensors.match import choose_bands
-from dofa_cli.sensors.products import Evidence, identify_product
+from dofa_cli.sensors.products import identify_product
 from dofa_cli.sensors.schema import Product, Quantity, Sensor
 
 FAMILY = "dofa_v1"
@@ -44,17 +42,13 @@ def judge(headers: Sequence[Header], sensor: Sensor, values: Sequence[Distributi
         used = [one for at in positions if (one := values[at])]
         if not used:
             return Verdict(None, None, "no valid pixel to judge by")
-        known = identify_product(sensor, _evidence(headers, [every[at] for at in positions], used), None)
+        bands = [every[at] for at in positions]
+        scales = set(declared_scales(bands) or ())
+        shown = evidence(headers, bands, sensor, Range(*summarise(used)), scales.pop() if len(scales) == 1 else None)
+        known = identify_product(sensor, shown, None, delivered_product(headers))
     except ScaleMismatch as error:
         return Verdict(None, False, str(error))
     except (BandMismatch, OptionError) as error:
         return Verdict(None, None, str(error))
     fits = True if known.product.quantity in JUDGED else None
     return Verdict(known.product, fits, "\n".join((known.how, *known.warnings)))
-
-
-def _evidence(headers: Sequence[Header], used: Sequence[FileBand], values: Sequence[Distribution]) -> Evidence:
-    low, high, floors = summarise(values)
-    scale, offset = declared_scale(used)
-    eight_bit = all(band.dtype == np.uint8 for band in used)
-    return Evidence(paths_and_tags(headers), eight_bit, low, high, floors, scale, offset)

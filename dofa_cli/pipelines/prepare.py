@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dofa_cli.errors import BadWavelengths, OptionError
+from dofa_cli.pipelines.instrument import Instrument, find_instrument
+from dofa_cli.pipelines.screen import MaskOptions, Screened, masked_share, screened
 from dofa_cli.pipelines.standardise import Standardiser
-from dofa_cli.pipelines.traces import declared_scale, labels, paths_and_tags
+from dofa_cli.pipelines.traces import Range, declared_scales, delivered_product, evidence, labels
 from dofa_cli.raster.header import FileBand, Header
 from dofa_cli.raster.sample import Sample, sample_scene
 from dofa_cli.raster.scene import Pixels, Scene, open_scene, read_headers
-from dofa_cli.sensors import registry
 from dofa_cli.sensors.match import Choice, Label, choose_bands
 from dofa_cli.sensors.normalise import BandNorm, normalisation, uncertain_statistics
-from dofa_cli.sensors.products import Evidence, Identified, assume_product, identify_product
+from dofa_cli.sensors.products import Identified, assume_product, identify_product
 from dofa_cli.sensors.schema import Product, Quantity, Sensor
 
 SUSPICIOUS_MEAN = 3.0
@@ -50,6 +50,7 @@ class SceneOptions:
     normalize: Normalize = Normalize.SENSOR
     warp: str | None = None
     resolution: float | None = None
+    masks: MaskOptions = field(default_factory=MaskOptions)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Prepared:
     product_how: str
     checks: tuple[BandCheck, ...]
     valid_share: float
+    masked: tuple[str, ...]
+    masked_share: float | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -91,10 +94,26 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Described:
-    """Files whose headers are read, and the sensor they are said to come from."""
+    """Files whose headers are read, and the instrument they come from."""
 
     headers: tuple[Header, ...]
-    sensor: Sensor
+    instrument: Instrument
+
+    @property
+    def sensor(self) -> Sensor:
+        """The instrument's bands and products."""
+        return self.instrument.sensor
+
+    @property
+    def product(self) -> str | None:
+        """The product that the agency's metadata name."""
+        return delivered_product(self.headers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out on the way."""
+        shipped = {id(header.delivery): header.delivery for header in self.headers if header.delivery}
+        return (*(note for one in shipped.values() for note in one.notes), *self.instrument.notes)
 
 
 def describe(paths: Sequence[str], options: SceneOptions) -> Described:
@@ -103,7 +122,10 @@ def describe(paths: Sequence[str], options: SceneOptions) -> Described:
     Raises the errors of :mod:`dofa_cli.raster.header` and :mod:`dofa_cli.sensors.registry`.
     """
     headers = tuple(read_headers(paths, options.warp, options.resolution))
-    return Described(headers, _sensor(options, headers))
+    bands = [band for header in headers for band in header.bands]
+    reflectance = declared_scales(bands, options.scale, options.offset) is not None
+    given = {"chosen": bool(options.bands), "reflectance": reflectance}
+    return Described(headers, find_instrument(headers, options.sensor, options.wavelengths, **given))
 
 
 def prepare_scene(described: Described, options: SceneOptions, family: str) -> Prepared:
@@ -115,12 +137,14 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
     case = _Case(described, options, family)
     file_bands = [band for header in described.headers for band in header.bands]
     chosen = [file_bands[position] for position in case.choice.positions]
-    nodata = described.sensor.usual_nodata(options.product)
-    scene, sample = _opened(case, chosen, nodata)
+    nodata = described.sensor.usual_nodata(case.wanted_product)
+    opened = _opened(case, chosen, nodata)
+    masks = screened(described.headers, opened.grid, options.masks)
+    scene, sample = _sampled(opened, masks)
     identified = _identify(case, chosen, sample)
     if None in scene.nodata and identified.product.nodata is not None:
-        scene, sample = _opened(case, chosen, identified.product.nodata)
-    checks = _rules(case, identified.product, sample)
+        scene, sample = _sampled(_opened(case, chosen, identified.product.nodata), masks)
+    checks = _rules(case, identified.product, chosen, sample)
     return Prepared(
         scene=scene,
         sensor=described.sensor,
@@ -128,7 +152,9 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
         product_how=identified.how,
         checks=checks,
         valid_share=sample.valid_share,
-        notes=case.choice.notes,
+        notes=(*described.notes, *case.choice.notes, *(mask.note for mask in masks)),
+        masked=tuple(mask.what for mask in masks),
+        masked_share=masked_share(masks),
         warnings=(*identified.warnings, *_warnings(case, scene, checks)),
     )
 
@@ -137,24 +163,6 @@ def standardised_statistics(norms: Sequence[BandNorm], sample: Sample) -> tuple[
     """Return mean and std of each band's sampled values after its rule."""
     x = Standardiser(norms, torch.device("cpu"))(_as_block(sample.values)).double()
     return x.mean(dim=(1, 2)).numpy(), x.std(dim=(1, 2), correction=0).numpy()
-
-
-def _sensor(options: SceneOptions, headers: Sequence[Header]) -> Sensor:
-    if options.wavelengths:
-        sensor = registry.from_wavelengths(
-            registry.parse_wavelengths(options.wavelengths),
-            reflectance=options.scale is not None or options.offset is not None,
-        )
-        count = sum(len(header.bands) for header in headers)
-        if count != len(sensor.bands) and not options.bands:
-            raise BadWavelengths(
-                f"--wavelengths gives {len(sensor.bands)} values, the scene has {count} bands. Give one value a band, "
-                "or choose with --bands b1=NUMBER,b2=NUMBER,…"
-            )
-        return sensor
-    if not options.sensor:
-        raise OptionError("Name the instrument with --sensor (for instance --sensor sentinel2), or give --wavelengths.")
-    return registry.sensor(options.sensor)
 
 
 @dataclass(frozen=True)
@@ -172,52 +180,55 @@ class _Case:
     @cached_property
     def choice(self) -> Choice:
         found: Sequence[Label] = labels(self.described.headers)
-        if self.options.wavelengths:  # given in file order, whatever the file calls its bands
+        if self.described.instrument.by_order:  # whatever the file calls its bands
             found = [
                 Label("", number, len(found), pixel_size=label.pixel_size) for number, label in enumerate(found, 1)
             ]
         return choose_bands(found, self.sensor, self.options.bands, self.family)
 
     @property
+    def wanted_product(self) -> str | None:
+        """The product that the user names, else the one that the agency's metadata name."""
+        return self.options.product or self.described.product
+
+    @property
     def uses_sensor_statistics(self) -> bool:
         return self.options.normalize is Normalize.SENSOR
 
 
-def _opened(case: _Case, chosen: Sequence[FileBand], nodata: float | None) -> tuple[Scene, Sample]:
-    headers, resolution = case.described.headers, case.options.resolution
-    scene = open_scene(headers, chosen, resolution=resolution, default_nodata=nodata)
+def _opened(case: _Case, chosen: Sequence[FileBand], nodata: float | None) -> Scene:
+    return open_scene(case.described.headers, chosen, resolution=case.options.resolution, default_nodata=nodata)
+
+
+def _sampled(scene: Scene, masks: Sequence[Screened]) -> tuple[Scene, Sample]:
+    for found in masks:
+        scene = scene.without(found.mask)
     return scene, sample_scene(scene)
 
 
 def _identify(case: _Case, chosen: Sequence[FileBand], sample: Sample) -> Identified:
     if sample.is_empty or not case.uses_sensor_statistics:
-        return assume_product(case.sensor, case.options.product)
-    scale, offset = _scale(case.options, chosen)
-    evidence = Evidence(
-        names=paths_and_tags(case.described.headers),
-        eight_bit=all(band.dtype == np.uint8 for band in chosen),
-        low=float(np.median(sample.quantiles(0.01))),
-        high=float(np.median(sample.quantiles(0.99))),
-        band_lows=tuple(sample.quantiles(0.001)),
-        scale=scale,
-        offset=offset,
+        return assume_product(case.sensor, case.wanted_product)
+    scales = declared_scales(chosen, case.options.scale, case.options.offset)
+    if scales and len(set(scales)) > 1:  # each band on a scale of its own: compared as what they mean
+        gain, shift = (np.array(column)[:, None] for column in zip(*scales, strict=True))
+        sample, scales = replace(sample, values=sample.values * gain + shift), ((1.0, 0.0),)
+    values = Range(
+        float(np.median(sample.quantiles(0.01))),
+        float(np.median(sample.quantiles(0.99))),
+        tuple(sample.quantiles(0.001)),
     )
-    return identify_product(case.sensor, evidence, case.options.product)
+    shown = evidence(case.described.headers, chosen, case.sensor, values, scales[0] if scales else None)
+    return identify_product(case.sensor, shown, case.options.product, case.described.product)
 
 
-def _scale(options: SceneOptions, chosen: Sequence[FileBand]) -> tuple[float | None, float | None]:
-    """Return the scale and offset that the user gives, or that the file's bands agree on."""
-    if options.scale is None and options.offset is None:
-        return declared_scale(chosen)
-    return 1.0 if options.scale is None else options.scale, options.offset or 0.0
-
-
-def _rules(case: _Case, product: Product, sample: Sample) -> tuple[BandCheck, ...]:
+def _rules(case: _Case, product: Product, chosen: Sequence[FileBand], sample: Sample) -> tuple[BandCheck, ...]:
     sensor = case.sensor
+    scales = declared_scales(chosen, case.options.scale, case.options.offset)
     if case.options.normalize is Normalize.SCENE:
         product = Product(id=product.id, quantity=Quantity.DN)
         sensor = sensor.model_copy(update={"statistics": ()})
-    norms = normalisation(sensor, case.choice.bands, product, case.family)
+    norms = normalisation(sensor, case.choice.bands, product, case.family, scales)
     if case.options.normalize is Normalize.NONE:
         norms = tuple(norm.unscaled() for norm in norms)
     norms = _estimated(norms, sample)

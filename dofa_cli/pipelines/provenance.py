@@ -40,6 +40,7 @@ def provenance(
         "min_valid": min_valid,
         "cell_offset_px": -PADDING,
         "source": ",".join(PurePath(path).name for path in prepared.scene.paths),
+        **({"masked": "; ".join(prepared.masked)} if prepared.masked else {}),
         **({"datetime": prepared.scene.taken.isoformat()} if prepared.scene.taken else {}),
     }
     return {name: str(value) for name, value in facts.items()}

@@ -20,7 +20,7 @@ from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.style import read_style
 from dofa_cli.raster.thumbnail import thumbnail
 from dofa_cli.raster.writer import check_output, working_file
-from dofa_cli.sensors.match import wavelength_in
+from dofa_cli.sensors.names import wavelength_in
 from dofa_cli.sensors.recognise import Candidate, candidates, settled
 from dofa_cli.sensors.registry import sensors
 

@@ -26,6 +26,7 @@ class Report:
     memory_bytes: int
     output_bytes: int
     valid_share: float | None
+    masked_share: float | None
     clipped_share: float | None
     sensor: str
     product: str
@@ -66,6 +67,7 @@ def report_on(
         memory_bytes=costs.memory,
         output_bytes=costs.output,
         valid_share=valid_share,
+        masked_share=prepared.masked_share,
         clipped_share=clipped_share,
         sensor=prepared.sensor.id,
         product=f"{prepared.product.id} ({prepared.product_how})",

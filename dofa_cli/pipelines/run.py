@@ -92,7 +92,7 @@ class Run:
         return TileStream(
             self.prepared.scene,
             self.plan,
-            Standardiser(self.prepared.norms, self.encoder.device),
+            Standardiser(self.prepared.norms, self.encoder.device, reuse=True),
             self.encoder,
             batch=batch or self.batch,
             min_valid=self.min_valid,

@@ -26,10 +26,15 @@ class Plane:
 
 
 class Standardiser:
-    """Apply each band's pixel scale, mean and standard deviation on ``device``, in float32."""
+    """Apply each band's pixel scale, mean and standard deviation on ``device``, in float32.
 
-    def __init__(self, norms: Sequence[BandNorm], device: torch.device) -> None:
+    With ``reuse``, results share one piece of memory: the next call overwrites what the last one returned.
+    """
+
+    def __init__(self, norms: Sequence[BandNorm], device: torch.device, *, reuse: bool = False) -> None:
         self.device = device
+        self.reuse = reuse
+        self.room = torch.empty(0, device=device)
         self.curves = [(norm.scale.curve, norm.scale.inner) for norm in norms]
         self.whole = [index for index, norm in enumerate(norms) if norm.scale.whole]
         self.gain = self._column([norm.scale.gain for norm in norms])
@@ -39,11 +44,14 @@ class Standardiser:
         mean = self._column([norm.mean or 0.0 for norm in norms])
         self.slope = 1 / self._column([1.0 if norm.std is None else norm.std for norm in norms])
         self.shift = -mean * self.slope
+        self.rescales = bool((self.gain != 1).any() or (self.offset != 0).any())
         self.clips = bool(self.low.isfinite().any() or self.high.isfinite().any())
 
     def __call__(self, block: Pixels) -> Tensor:
         """Map values (bands, height, width) to standardised float32, invalid pixels to 0 (the band's mean)."""
-        x = self.to_training_scale(torch.from_numpy(block.values).to(self.device, torch.float32, copy=True))
+        x = self.to_training_scale(
+            self._empty(block.values.shape).copy_(torch.from_numpy(block.values).to(self.device))
+        )
         torch.addcmul(self.shift, x, self.slope, out=x)
         return x if block.valid.all() else x.masked_fill_(~torch.from_numpy(block.valid).to(self.device), 0.0)
 
@@ -54,10 +62,19 @@ class Standardiser:
                 x[band].mul_(inner).clamp_(min=0).sqrt_()
             elif curve is Curve.DECIBEL:
                 x[band].mul_(inner * DECIBELS_TO_LOG).exp_()
-        torch.addcmul(self.offset, x, self.gain, out=x)
+        if self.rescales:
+            torch.addcmul(self.offset, x, self.gain, out=x)
         for band in self.whole:
             x[band].floor_()
         return x.clamp_(self.low, self.high) if self.clips else x
+
+    def _empty(self, shape: tuple[int, ...]) -> Tensor:
+        """Return float32 memory: fresh pages of the size of a tile cost as much time as the arithmetic."""
+        if not self.reuse:
+            return torch.empty(shape, device=self.device)
+        if self.room.numel() < math.prod(shape):
+            self.room = torch.empty(math.prod(shape), device=self.device)
+        return self.room[: math.prod(shape)].view(shape)
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device).view(-1, 1, 1)

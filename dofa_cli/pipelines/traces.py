@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
+from dofa_cli.errors import BandMismatch
 from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.header import FileBand, Header
-from dofa_cli.sensors.match import Label
+from dofa_cli.sensors.match import Label, choose_bands
+from dofa_cli.sensors.products import Evidence
 from dofa_cli.sensors.recognise import Traces
+from dofa_cli.sensors.schema import Sensor
 
 
 def traces(headers: Sequence[Header]) -> Traces:
@@ -37,7 +41,56 @@ def paths_and_tags(headers: Sequence[Header]) -> str:
     return " ".join(part for header in headers for part in (header.path, *header.tags.values()))
 
 
-def declared_scale(bands: Sequence[FileBand]) -> tuple[float | None, float | None]:
-    """Return the scale and offset of GDAL's band metadata, where all bands have the same."""
-    declared = {(band.scale, band.offset) for band in bands}
-    return declared.pop() if len(declared) == 1 and declared != {(1.0, 0.0)} else (None, None)
+def declared_scales(
+    bands: Sequence[FileBand], scale: float | None = None, offset: float | None = None
+) -> tuple[tuple[float, float], ...] | None:
+    """Return (scale, offset) of each band: the user's, else the file's; ``None`` where neither says anything."""
+    if scale is not None or offset is not None:
+        return ((1.0 if scale is None else scale, offset or 0.0),) * len(bands)
+    declared = tuple((band.scale, band.offset) for band in bands)
+    return None if set(declared) <= {(1.0, 0.0)} else declared
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where values of the used bands lie: 1st and 99th percentile (median of the bands), 0.1st percentile of each."""
+
+    low: float
+    high: float
+    band_lows: tuple[float, ...]
+
+
+def evidence(
+    headers: Sequence[Header],
+    used: Sequence[FileBand],
+    sensor: Sensor,
+    values: Range,
+    scale: tuple[float, float] | None,
+) -> Evidence:
+    """Collect what shows the product of a scene; ``scale`` is the scale and offset that the used bands share."""
+    dtypes = {str(band.dtype) for band in used}
+    return Evidence(
+        names=paths_and_tags(headers),
+        eight_bit=dtypes == {"uint8"},
+        low=values.low,
+        high=values.high,
+        band_lows=values.band_lows,
+        scale=scale[0] if scale else None,
+        offset=scale[1] if scale else None,
+        dtype=dtypes.pop() if len(dtypes) == 1 else None,
+        bands=_bands_in_file(headers, sensor),
+    )
+
+
+def delivered_product(headers: Sequence[Header]) -> str | None:
+    """Return the product that the agency's metadata name, where all files belong to one."""
+    told = {header.delivery.product if header.delivery else None for header in headers}
+    return told.pop() if len(told) == 1 else None
+
+
+def _bands_in_file(headers: Sequence[Header], sensor: Sensor) -> frozenset[str]:
+    """Return all bands of the sensor that the files have, whether they are used or not."""
+    try:
+        return frozenset(band.id for band in choose_bands(labels(headers), sensor, "all", family="").bands)
+    except BandMismatch:
+        return frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +18,9 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
 from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, ScaleMismatch, SceneError, SceneNotFound
+from dofa_cli.raster.deliveries.delivery import Delivery
 from dofa_cli.raster.source import Grid, georeference, warp_options
+from dofa_cli.raster.spectrum import stated_spectrum
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, in our own words
 _REMOTE = re.compile(r"^(?:[a-z0-9+]+://|/vsi|\w{2,}:)")
@@ -30,7 +32,11 @@ _OPAQUE_LEVELS = 2
 
 @dataclass(frozen=True)
 class FileBand:
-    """One band of one file. ``index`` counts from 1; ``scale`` and ``offset`` are GDAL's band metadata."""
+    """One band of one file.
+
+    ``index`` counts from 1; ``scale`` and ``offset`` are GDAL's band metadata, or what the product's own metadata say.
+    ``wavelength_um`` and ``fwhm_um`` are stated by the file; a band that is not ``usable`` is on its list of bad ones.
+    """
 
     path: str
     index: int
@@ -41,11 +47,22 @@ class FileBand:
     nodata: float | None
     scale: float
     offset: float
+    wavelength_um: float | None = None
+    fwhm_um: float | None = None
+    usable: bool = True
+
+    def stating(self, wavelength_um: float) -> FileBand:
+        """Return this band with a wavelength in µm."""
+        return replace(self, wavelength_um=wavelength_um)
 
 
 @dataclass(frozen=True)
 class Header:
-    """A file's description. ``has_mask`` means that alpha or mask bands tell valid pixels from others."""
+    """A file's description.
+
+    ``has_mask`` means that alpha or mask bands tell valid pixels from others; ``delivery`` is the agency's product that
+    the file belongs to.
+    """
 
     path: str
     bands: tuple[FileBand, ...]
@@ -56,11 +73,17 @@ class Header:
     is_affine: bool
     taken: datetime | None
     is_warped: bool = False
+    delivery: Delivery | None = None
 
     @property
     def name(self) -> str:
         """The file's name without folders."""
         return PurePosixPath(self.path).name
+
+    @property
+    def given_path(self) -> str:
+        """What the user named: the file, or the product that it belongs to."""
+        return self.delivery.path if self.delivery else self.path
 
 
 def read_header(path: str) -> Header:
@@ -108,7 +131,8 @@ def _describe(path: str, file: Any) -> Header:
         raise NoBands(_no_bands(path, file.subdatasets))
     is_mask = [_is_mask(file, index) for index in file.indexes]
     spectral = [index for index, mask in zip(file.indexes, is_mask, strict=True) if not mask]
-    bands = tuple(_band(path, file, index, len(spectral)) for index in spectral)
+    spectrum = stated_spectrum(file)
+    bands = tuple(replace(_band(path, file, n, len(spectral)), **asdict(spectrum[n - 1])) for n in spectral)
     flags = file.mask_flag_enums[0]
     has_mask = any(is_mask) or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
     block_height, block_width = file.block_shapes[0]
@@ -137,9 +161,18 @@ def _band(path: str, file: Any, index: int, in_file: int) -> FileBand:
         colour=colour.name if colour in (ColorInterp.red, ColorInterp.green, ColorInterp.blue) else None,
         dtype=np.dtype(file.dtypes[position]),
         nodata=file.nodatavals[position],
-        scale=file.scales[position],
+        scale=_envi_scale(file) if file.scales[position] == 1 else file.scales[position],
         offset=file.offsets[position],
     )
+
+
+def _envi_scale(file: Any) -> float:
+    """Return 1 / ``reflectance scale factor`` of an ENVI header, which GDAL reads and does not apply; else 1."""
+    try:
+        factor = float(file.tags(ns="ENVI").get("reflectance_scale_factor", 1))
+    except ValueError:
+        return 1.0
+    return 1 / factor if factor > 0 else 1.0
 
 
 def _is_mask(file: Any, index: int) -> bool:

@@ -17,9 +17,10 @@ from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds
 
 from dofa_cli.errors import AreaError, GridError
+from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.ground import ground_pixel
-from dofa_cli.raster.header import FileBand, Header, read_header, warped_header, with_resolution
+from dofa_cli.raster.header import FileBand, Header, warped_header, with_resolution
 from dofa_cli.raster.source import Grid, Source, is_valid
 
 CHUNK_SIDE = 512
@@ -89,6 +90,11 @@ class Scene:
         """Return the scene with pixels outside ``area`` (a geometry in its CRS) invalid."""
         return replace(self, area=area)
 
+    def without(self, unwanted: da.Array) -> Scene:
+        """Return the scene with pixels where ``unwanted`` (height, width) is ``True`` invalid."""
+        wanted = ~unwanted
+        return replace(self, mask=wanted if self.mask is None else self.mask & wanted)
+
     def pixel_window(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the pixels that touch ``bounds`` (CRS units); :class:`AreaError` if there are none."""
         inverse = ~self.grid.transform
@@ -108,7 +114,7 @@ def read_headers(paths: Sequence[str], warp: str | None = None, resolution: floa
 
     Raises :class:`GridError` when a file has no affine grid and no ``warp`` is given.
     """
-    headers = [read_header(path) for path in paths]
+    headers = [header for path in paths for header in headers_at(path)]
     if warp:
         return [warped_header(header, warp, resolution) for header in headers]
     for header in headers:
@@ -135,11 +141,11 @@ def open_scene(
     used = [header for header in headers if any(band.path == header.path for band in bands)]
     target = _target_grid(used, resolution)
     sources = {header.path: _source(header, bands, target, default_nodata) for header in used}
-    stack = da.concatenate([_lazy(sources[header.path], header) for header in used])
+    stack = da.concatenate([lazy_source(sources[header.path], header) for header in used])
     stacked = [band for header in used for band in bands if band.path == header.path]
     ordered = stack if list(bands) == stacked else stack[[stacked.index(band) for band in bands]]
     return Scene(
-        paths=tuple(header.path for header in used),
+        paths=tuple(dict.fromkeys(header.given_path for header in used)),
         bands=tuple(bands),
         grid=target,
         pixels=_georeferenced(ordered, target),
@@ -186,7 +192,7 @@ def _source(header: Header, bands: Sequence[FileBand], target: Grid, default_nod
     return Source(header.path, indices, dtype, shape, None if same else target, nodata, header.has_mask)
 
 
-def _lazy(source: Source, header: Header) -> da.Array:
+def lazy_source(source: Source, header: Header) -> da.Array:
     """Wrap a source as a Dask array whose chunks are whole blocks of the file."""
     bands, height, width = source.shape
     block_height, block_width = header.block if source.grid is None else (CHUNK_SIDE, CHUNK_SIDE)
@@ -200,7 +206,7 @@ def _lazy(source: Source, header: Header) -> da.Array:
 def _mask(headers: Sequence[Header], sources: dict[str, Source]) -> da.Array | None:
     """Combine the masks of files that have one, or whose resampling leaves pixels without a value."""
     told = [(source.of_validity(), header) for header in headers if (source := sources[header.path]).tells_validity]
-    masks = [da.any(_lazy(source, header) > 0, axis=0) for source, header in told]
+    masks = [da.any(lazy_source(source, header) > 0, axis=0) for source, header in told]
     return da.all(da.stack(masks), axis=0) if masks else None
 
 

@@ -32,6 +32,7 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_NUM_THREADS": "ALL_CPUS",
+    "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # or GDAL leaves a file beside every archive it reads
 }
 
 
@@ -76,8 +77,8 @@ class Source:
     """A file, or one resampled to ``grid``, as an array (bands, height, width) that can be sliced and pickled.
 
     ``bands`` are 1-based. ``masked`` says that alpha or mask bands tell valid pixels. Values are resampled bilinearly,
-    leaving nodata out; with ``validity`` the array is (1, height, width), 1 where every band is valid, by the nearest
-    pixel.
+    leaving nodata out, or by the ``nearest`` pixel where they are classes; with ``validity`` the array is
+    (1, height, width), 1 where every band is valid, by the nearest pixel.
     """
 
     path: str
@@ -88,6 +89,7 @@ class Source:
     nodata: float | None = None
     masked: bool = False
     validity: bool = False
+    nearest: bool = False
     ndim: int = field(default=3, init=False)
 
     def of_validity(self) -> Source:
@@ -163,7 +165,7 @@ def _open_view(source: Source, file: Any) -> Any:
     affine = not file.transform.is_identity or georeference(file) is None
     nodata = file.nodata if source.nodata is None else source.nodata
     options = {
-        "resampling": Resampling.nearest if source.validity else Resampling.bilinear,
+        "resampling": Resampling.nearest if source.validity or source.nearest else Resampling.bilinear,
         "src_nodata": nodata,
         "nodata": nodata,
         "UNIFIED_SRC_NODATA": "NO",  # each band by its own nodata, or one band's would be mixed into its neighbours

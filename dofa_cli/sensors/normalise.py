@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dofa_cli.errors import BadWavelengths
-from dofa_cli.sensors.registry import sensor as find_sensor
+from dofa_cli.sensors.registry import built_in
 from dofa_cli.sensors.scale import AS_IS, PixelScale, pixel_scale, reflectance_of, sentinel2_rule
 from dofa_cli.sensors.schema import Band, Product, Sensor, Statistics
 
 REFERENCE = "sentinel2"
 """The sensor whose training scale and statistics stand in for optical bands that the weights never saw."""
+ESTIMATED = "estimated"
+"""Status of statistics that a user measured on scenes of their own."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,29 @@ class BandNorm:
         return replace(self, scale=AS_IS, mean=0.0, std=1.0, origin="none: values pass as they are")
 
 
-def normalisation(sensor: Sensor, bands: Sequence[Band], product: Product, family: str) -> tuple[BandNorm, ...]:
+def normalisation(
+    sensor: Sensor,
+    bands: Sequence[Band],
+    product: Product,
+    family: str,
+    scales: Sequence[tuple[float, float]] | None = None,
+) -> tuple[BandNorm, ...]:
     """Return the rule of each band for values of ``product`` and weights of ``family``.
 
-    Raises :class:`BadWavelengths` when a band has no wavelength that the weights could be given.
+    ``scales`` are the scale and offset of each band where its file or the user gives them. Raises
+    :class:`BadWavelengths` when a band has no wavelength that the weights could be given.
     """
-    return tuple(_band_norm(sensor, band, product, family) for band in bands)
+    if scales is None:
+        return tuple(_band_norm(sensor, band, product, family) for band in bands)
+    own = [product.scaled(*pair) for pair in scales]
+    return tuple(_band_norm(sensor, band, one, family) for band, one in zip(bands, own, strict=True))
 
 
 def uncertain_statistics(sensor: Sensor, bands: Sequence[Band], family: str) -> tuple[Statistics, ...]:
-    """Return the statistics in use whose status is not ``verified``."""
+    """Return the published statistics in use whose status is not ``verified``."""
     names = {band.id for band in bands}
     used = [stats for stats in sensor.statistics if family in stats.weights and names & set(stats.bands)]
-    return tuple(stats for stats in used if stats.status != "verified")
+    return tuple(stats for stats in used if stats.status not in ("verified", ESTIMATED))
 
 
 def _band_norm(sensor: Sensor, band: Band, product: Product, family: str) -> BandNorm:
@@ -72,11 +84,17 @@ def _band_norm(sensor: Sensor, band: Band, product: Product, family: str) -> Ban
             rule = pixel_scale(band, product, stats.training_scale)
             if rule is not None:
                 position = stats.bands.index(band.id)
-                origin = f"published ({stats.training_scale.value}, {stats.status})"
+                origin = _origin(stats)
                 return BandNorm(band.id, wavelength, rule, stats.mean[position], stats.std[position], origin)
     if product.quantity.is_reflectance and not band.is_thermal:
         return _interpolated(band, product, family, wavelength)
     return BandNorm(band.id, wavelength, AS_IS, None, None, "to be estimated from the scene")
+
+
+def _origin(stats: Statistics) -> str:
+    if stats.status == ESTIMATED:
+        return f"estimated from scenes ({stats.training_scale.value})"
+    return f"published ({stats.training_scale.value}, {stats.status})"
 
 
 def _interpolated(band: Band, product: Product, family: str, wavelength: float) -> BandNorm:
@@ -107,7 +125,7 @@ class _Trained:
 
 
 def _trained_reflectance(family: str) -> list[_Trained]:
-    reference = find_sensor(REFERENCE)
+    reference = built_in(REFERENCE)
     entries = []
     for stats in reference.statistics:
         if family in stats.weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dofa_cli.errors import OptionError, ScaleMismatch
 from dofa_cli.sensors.schema import Product, Quantity, Sensor
@@ -14,9 +14,10 @@ from dofa_cli.sensors.schema import Product, Quantity, Sensor
 class Evidence:
     """What a file shows of its product.
 
-    ``names`` are paths and tags as text, ``eight_bit`` whether pixels are bytes, ``low`` and ``high`` the 1st and 99th
-    percentile of the valid values (median of the bands), ``band_lows`` the 0.1st percentile of each band; ``scale`` and
-    ``offset`` come from the file's own band metadata or the user.
+    ``names`` are paths and tags as text, ``eight_bit`` whether pixels are bytes, ``dtype`` their type where all bands
+    have the same, ``bands`` the sensor's bands that the file has. ``low`` and ``high`` are the 1st and 99th percentile
+    of the valid values (median of the bands), ``band_lows`` the 0.1st percentile of each band; ``scale`` and ``offset``
+    come from the file's own band metadata or the user.
     """
 
     names: str
@@ -26,6 +27,8 @@ class Evidence:
     band_lows: tuple[float, ...] = ()
     scale: float | None = None
     offset: float | None = None
+    dtype: str | None = None
+    bands: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,17 @@ UNSHIFTED_LOW = 950
 """Every band above this digital number: Sentinel-2's +1000 of baseline 04.00 has probably not been taken off."""
 
 
-def identify_product(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identified:
-    """Return the product of a file: the one ``wanted``, the one its name states, or the only one its values fit.
+def identify_product(
+    sensor: Sensor, evidence: Evidence, wanted: str | None, delivered: str | None = None
+) -> Identified:
+    """Return the product of a file.
+
+    That is the one ``wanted``, the one ``delivered`` by its metadata, the one its name states, or the only one its
+    values fit.
 
     Raises :class:`ScaleMismatch` when none fits, :class:`OptionError` when several do or ``wanted`` is unknown.
     """
-    found = _stated(sensor, evidence, wanted) or _by_values(sensor, evidence)
+    found = _stated(sensor, evidence, wanted, delivered) or _by_values(sensor, evidence)
     product = _with_file_scale(found.product, evidence)
     if evidence.high > evidence.low and not _fits(product, evidence, _POSSIBLE):
         raise ScaleMismatch(_explain(sensor, product, evidence))
@@ -83,9 +91,11 @@ def assume_product(sensor: Sensor, wanted: str | None) -> Identified:
     return Identified(product, "given" if wanted else "not looked at")
 
 
-def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identified | None:
+def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None, delivered: str | None) -> Identified | None:
     if wanted:
         return assume_product(sensor, wanted)
+    if delivered in {product.id for product in sensor.products}:
+        return replace(assume_product(sensor, delivered), how="by its metadata")
     named = [product for product in sensor.products if product.pattern and re.search(product.pattern, evidence.names)]
     if not named:
         return None
@@ -94,15 +104,16 @@ def _stated(sensor: Sensor, evidence: Evidence, wanted: str | None) -> Identifie
 
 
 def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
-    candidates = [product for product in sensor.products if not product.named_only]
+    candidates = [p for p in sensor.products if not p.named_only and not evidence.bands.intersection(p.bands_absent)]
     usual, possible = (
         [p for p in candidates if _fits(_with_file_scale(p, evidence), evidence, ranges)]
         for ranges in (_USUAL, _POSSIBLE)
     )
     fits = usual or possible
     default = next((product for product in fits if product.id == sensor.default_product), None)
-    if default or len(fits) == 1:
-        product = default or fits[0]
+    typed = [product for product in fits if product.dtype and product.dtype == evidence.dtype]
+    if default or len(fits) == 1 or len(typed) == 1:
+        product = default or (typed if len(typed) == 1 else fits)[0]
         return Identified(product, "by its values", _assumption(sensor, product, fits))
     if fits:
         raise OptionError(
@@ -114,13 +125,12 @@ def _by_values(sensor: Sensor, evidence: Evidence) -> Identified:
 
 def _with_file_scale(product: Product, evidence: Evidence) -> Product:
     """Take scale and offset that stand in the file, or were given, instead of the product's usual ones."""
-    if evidence.scale is None or product.quantity in (Quantity.DISPLAY, Quantity.DN):
-        return product
-    return product.model_copy(update={"scale": evidence.scale, "offset": evidence.offset or 0.0})
+    return product if evidence.scale is None else product.scaled(evidence.scale, evidence.offset or 0.0)
 
 
 def _fits(product: Product, evidence: Evidence, ranges: Ranges) -> bool:
-    if product.eight_bit != evidence.eight_bit and product.quantity is not Quantity.DN:
+    unlike = product.eight_bit != evidence.eight_bit and not (product.quantity is Quantity.DN and evidence.eight_bit)
+    if unlike and not (evidence.scale is not None and product.quantity.is_reflectance):  # a scale suits its file's type
         return False
     if product.quantity not in ranges:
         return True
@@ -144,7 +154,7 @@ def _doubts(sensor: Sensor, product: Product, evidence: Evidence) -> tuple[str, 
             f"every band lies above {UNSHIFTED_LOW}: the +1000 of processing baseline 04.00 may still be in. "
             f"If so, give --product {shifted}.",
         )
-    if product.quantity.is_reflectance and product.scale < 1 and 0 < evidence.high <= BYTE:
+    if product.quantity.is_reflectance and product.scale < 1 and 0 < evidence.high <= BYTE and evidence.scale is None:
         return ("values end below 256 and look like 8-bit pixels, not reflectance. Check --product and --scale.",)
     if product.quantity in (Quantity.GAMMA0_DB, Quantity.GAMMA0_POWER):
         return ("γ⁰ is mapped like σ⁰, which the weights were trained near; slopes look brighter than in training.",)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from statistics import fmean
 
 from dofa_cli.errors import BandMismatch
-from dofa_cli.sensors.match import Label, choose_bands, wavelength_in
+from dofa_cli.sensors.match import Label, choose_bands
+from dofa_cli.sensors.names import wavelength_in
 from dofa_cli.sensors.schema import Band, Sensor
 
 CONCLUSIVE = 1.3
@@ -22,6 +23,8 @@ WORTH_TELLING = 0.5
 """Candidates with less are not listed."""
 _NAMED, _PRODUCT, _PATTERN, _BANDS, _ORDER, _COVERAGE, _PIXEL = 1.5, 1.5, 0.5, 1.0, 0.4, 0.5, 0.3
 _SMALLEST_TOLERANCE_UM = 0.01
+_SAME_SIZE, _TOO_FINE = 0.1, 0.7
+"""Pixels of a sensor differ by less than the one share; below the other of its finest they are not its own."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,14 @@ class Candidate:
     share: float = 0.0
 
     @property
+    def is_named(self) -> bool:
+        """Whether the sensor is told by its name or that of a product."""
+        return any(clue.weight >= _NAMED for clue in self.clues)
+
+    @property
     def is_conclusive(self) -> bool:
         """Whether this alone would do to name the sensor."""
-        named = any(clue.weight >= _NAMED for clue in self.clues)
-        return self.score >= CONCLUSIVE and bool(self.bands) and (named or self.share >= COMPLETE)
+        return self.score >= CONCLUSIVE and bool(self.bands) and (self.is_named or self.share >= COMPLETE)
 
     @property
     def score(self) -> float:
@@ -71,10 +78,25 @@ class Candidate:
 
 
 def candidates(traces: Traces, known: Iterable[Sensor]) -> tuple[Candidate, ...]:
-    """Return the sensors that anything speaks for, the likeliest first."""
+    """Return the sensors that anything speaks for, the likeliest first, one of each family."""
     weighed = [weigh(traces, sensor) for sensor in known]
-    likely = [found for found in weighed if found.score >= WORTH_TELLING]
+    likely = [found for found in _one_a_family(weighed) if found.score >= WORTH_TELLING]
     return tuple(sorted(likely, key=lambda found: (-found.score, found.sensor.id)))
+
+
+def _one_a_family(weighed: Sequence[Candidate]) -> list[Candidate]:
+    """Keep of sensors that extend one another the one whose name is told, or else the one that they all extend."""
+    families: dict[str, list[Candidate]] = {}
+    parents = {found.sensor.id: found.sensor.extends for found in weighed}
+    for found in weighed:
+        root = found.sensor.id
+        while (parent := parents.get(root)) is not None:
+            root = parent
+        families.setdefault(root, []).append(found)
+    return [
+        max(members, key=lambda found: (found.is_named, found.score if found.is_named else 0, found.sensor.id == root))
+        for root, members in families.items()
+    ]
 
 
 def settled(likely: Sequence[Candidate]) -> Candidate | None:
@@ -167,7 +189,12 @@ def _by_product(names: str, sensor: Sensor) -> Clue | None:
 
 
 def _by_pixel(pixel_m: float | None, sensor: Sensor, bands: dict[int, str]) -> Clue | None:
-    sizes = {sensor.by_id[name].gsd_m for name in bands.values()} - {None}
-    if pixel_m and any(size and abs(pixel_m / size - 1) < 0.1 for size in sizes):
+    by_id = sensor.by_id
+    sizes = [size for name in bands.values() if (size := by_id[name].gsd_m)]
+    if not pixel_m or not sizes:
+        return None
+    if any(abs(pixel_m / size - 1) < _SAME_SIZE for size in sizes):
         return Clue(f"pixels of {pixel_m:.3g} m", _PIXEL)
+    if pixel_m < _TOO_FINE * min(sizes):
+        return Clue(f"pixels of {pixel_m:.3g} m are finer than its own", -_PIXEL)
     return None

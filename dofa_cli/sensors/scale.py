@@ -26,6 +26,14 @@ AMPLITUDE_AT_0_DB = 560.0
 scale of training. Fitted on five Sentinel-1 land scenes in dB: there the mean of VV and VH, clipped at 255, meets the
 published 166 and 88 to within 0.07 standard deviations."""
 VISIBLE = ("blue", "green", "red")
+PLAIN = (Quantity.DN, Quantity.RADIANCE, Quantity.TEMPERATURE)
+"""Quantities that no scale of training fits: their statistics are of the values as they are stored."""
+OWN_SCALES = (
+    TrainingScale.REFLECTANCE,
+    TrainingScale.DISPLAY_8BIT,
+    TrainingScale.AMPLITUDE_8BIT,
+    TrainingScale.VALUES,
+)
 
 
 class Curve(StrEnum):
@@ -82,6 +90,15 @@ def pixel_scale(band: Band, product: Product, training: TrainingScale) -> PixelS
             return DISPLAY if quantity is Quantity.DISPLAY else None
         case TrainingScale.REFLECTANCE:
             return REFLECTANCE.after(product.scale, product.offset) if quantity.is_reflectance else None
+        case TrainingScale.VALUES:
+            return AS_IS if quantity in PLAIN or band.is_thermal else None
+
+
+def own_scale(band: Band, product: Product) -> TrainingScale | None:
+    """Return the scale on which statistics of one's own scenes are kept, or ``None`` where no rule is known."""
+    if band.is_thermal:
+        return TrainingScale.VALUES
+    return next((one for one in OWN_SCALES if pixel_scale(band, product, one) is not None), None)
 
 
 def sentinel2_rule(common_name: str | None) -> PixelScale:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+SHORTEST_OPTICAL_UM = 0.1
 LONGEST_OPTICAL_UM = 30.0
 """Thermal bands end near 15 µm, so a larger number is almost certainly in nanometres."""
 
@@ -54,13 +57,28 @@ class Quantity(StrEnum):
         return self in (Quantity.SIGMA0_DB, Quantity.GAMMA0_DB)
 
 
+class Status(StrEnum):
+    """How sure a number is."""
+
+    VERIFIED = "verified"
+    PARTLY_VERIFIED = "partly_verified"
+    SINGLE_SOURCE = "single_source"
+    NOMINAL = "nominal"
+    DISAGREEMENT = "disagreement"
+    GIVEN = "given"
+
+
 class TrainingScale(StrEnum):
-    """Pixel scales that the published weights were trained on (:mod:`dofa_cli.sensors.scale` has the arithmetic)."""
+    """Pixel scales that statistics are given on (:mod:`dofa_cli.sensors.scale` has the arithmetic).
+
+    All but ``VALUES`` are scales that the published weights were trained on; that one is for statistics of one's own.
+    """
 
     SENTINEL2_8BIT = "sentinel2-8bit"
     AMPLITUDE_8BIT = "amplitude-8bit"
     DISPLAY_8BIT = "display-8bit"
     REFLECTANCE = "reflectance"
+    VALUES = "values"
 
 
 def _a_regular_expression(text: str) -> str:
@@ -71,6 +89,15 @@ def _a_regular_expression(text: str) -> str:
     return text
 
 
+def _micrometres(value: float) -> float:
+    if value > LONGEST_OPTICAL_UM:
+        raise ValueError(f"{value:g} looks like nanometres; sensor files hold micrometres ({value / 1000:g})")
+    if value <= SHORTEST_OPTICAL_UM:
+        raise ValueError(f"{value:g} µm is not above {SHORTEST_OPTICAL_UM:g} µm")
+    return value
+
+
+Micrometres = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_micrometres)]
 Pattern = Annotated[str, AfterValidator(_a_regular_expression)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
@@ -85,19 +112,22 @@ class Band(Strict):
     """One band.
 
     ``center_um`` is physics; ``model`` holds, per weights family, the wavelength in µm that the weights saw in
-    training where it was another one (radar: 3.75 for ``dofa_v1``, 5.405 for ``dofa_v2``).
+    training where it was another one (radar: 3.75 for ``dofa_v1``, 5.405 for ``dofa_v2``). ``status`` and ``source``
+    are of centre and width, and default to the sensor's. ``polarisation`` names what is sent (C: circular waves), then
+    what is received.
     """
 
     id: Identifier
     common_name: str | None = None
-    center_um: float | None = Field(None, gt=0.1, le=LONGEST_OPTICAL_UM)
-    fwhm_um: float | None = Field(None, gt=0)
-    gsd_m: float | None = Field(None, gt=0)
+    center_um: Micrometres | None = None
+    fwhm_um: float | None = Field(None, gt=0, allow_inf_nan=False)
+    gsd_m: float | None = Field(None, gt=0, allow_inf_nan=False)
     aliases: tuple[str, ...] = ()
-    polarisation: str | None = Field(None, pattern="^[VH]{2}$")
+    polarisation: str | None = Field(None, pattern="^[CHV][HV]$")
     frequency_ghz: float | None = Field(None, gt=0.1, lt=100)
-    model: dict[str, Annotated[float, Field(gt=0.1, le=LONGEST_OPTICAL_UM)]] = {}
-    status: str | None = None
+    model: dict[str, Micrometres] = {}
+    status: Status | None = None
+    source: str | None = None
 
     @model_validator(mode="after")
     def _one_physics(self) -> Self:
@@ -128,20 +158,33 @@ class Band(Strict):
 class Product(Strict):
     """How one kind of file stores its values: value·scale + offset is the ``quantity``.
 
+    ``level`` and ``dtype`` are as the agency names them; ``offset_rule`` says in words when another offset holds.
     ``white`` is the reflectance that a display product shows as 255. ``pattern`` is searched in the file's path and
-    tags; a product ``named_only`` is never assumed from the values alone.
+    tags; a product ``named_only`` is never assumed from the values alone, and none of which the file has one of the
+    ``bands_absent``.
     """
 
     id: Identifier
     quantity: Quantity
-    scale: float = Field(1.0, gt=0)
-    offset: float = 0.0
+    level: str | None = None
+    dtype: str | None = None
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
+    offset: float = Field(0.0, allow_inf_nan=False)
     nodata: float | None = None
-    white: float | None = Field(None, gt=0)
+    white: float | None = Field(None, gt=0, allow_inf_nan=False)
     pattern: Pattern | None = None
     named_only: bool = False
+    bands_absent: tuple[Identifier, ...] = ()
     eight_bit: bool = False
+    offset_rule: str | None = None
+    status: Status | None = None
     note: str | None = None
+
+    def scaled(self, scale: float, offset: float) -> Product:
+        """Return this product with scale and offset of one file; display values and raw numbers have none."""
+        if self.quantity in (Quantity.DISPLAY, Quantity.DN):
+            return self
+        return self.model_copy(update={"scale": scale, "offset": offset})
 
 
 class Statistics(Strict):
@@ -150,8 +193,8 @@ class Statistics(Strict):
     weights: tuple[str, ...]
     training_scale: TrainingScale
     bands: tuple[Identifier, ...]
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, Field(gt=0)], ...]
+    mean: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     status: str
     source: str
     note: str | None = None
@@ -167,18 +210,22 @@ class Statistics(Strict):
 class Sensor(Strict):
     """One instrument.
 
-    ``presets`` are named band lists; ``default`` names the preset for each weights family. ``stack_orders`` are the
-    band orders in which stacks without names are found; more than one of the same length means that such a stack
-    is never matched by count.
+    ``extends`` names the sensor whose file this one completes. ``wavelengths_vary`` says that products carry centres of
+    their own, to be read from them where they are there. ``presets`` are named band lists; ``default`` names the preset
+    for each weights family. ``stack_orders`` are the band orders in which stacks without names are found; more than one
+    of the same length means that such a stack is never matched by count.
     """
 
     id: Identifier
     name: str
     kind: Kind
+    extends: Identifier | None = None
     aliases: tuple[str, ...] = ()
-    status: str
+    platforms: tuple[str, ...] = ()
+    status: Status
     sources: tuple[str, ...] = ()
     note: str | None = None
+    wavelengths_vary: bool = False
     file_patterns: tuple[Pattern, ...] = ()
     default_product: Identifier | None = None
     default: dict[str, str] = {}
@@ -192,8 +239,12 @@ class Sensor(Strict):
     def _names_agree(self) -> Self:
         _no_duplicates("band id", [band.id for band in self.bands])
         _no_duplicates("product id", [product.id for product in self.products])
+        known = self.by_id.keys()
         for label, names in self._band_lists():
-            if unknown := [name for name in names if name not in self.by_id]:
+            if not names:
+                raise ValueError(f"{label} names no band")
+            _no_duplicates(f"band of {label}", names)
+            if unknown := [name for name in names if name not in known]:
                 raise ValueError(f"{label} names bands that the sensor does not have: {', '.join(unknown)}")
         if self.default_product and self.default_product not in {product.id for product in self.products}:
             raise ValueError(f"default_product '{self.default_product}' is not one of the products")
@@ -230,6 +281,6 @@ class Sensor(Strict):
         return self.presets[preset] if preset else tuple(band.id for band in self.bands)
 
 
-def _no_duplicates(what: str, names: list[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+def _no_duplicates(what: str, names: Sequence[str]) -> None:
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"{what} given twice: {', '.join(twice)}")

@@ -183,8 +183,22 @@ def test_options_that_do_not_fit(here, scene, weights, options, words):
     refused([scene, "--sensor", "sentinel2", "--weights", weights, *options], 2, *words, out=here)
 
 
-def test_neither_sensor_nor_wavelengths(here, scene, weights):
-    refused([scene, "--weights", weights], 2, "--sensor", "--wavelengths", out=here)
+def test_neither_sensor_nor_wavelengths_nor_anything_that_tells_them(here, weights):
+    write_raster(here / "unknown.tif", reflectance(7, 64, 64))
+    refused(["unknown.tif", "--weights", weights], 2, "--sensor", "--wavelengths", out=here)
+
+
+def test_clouds_to_mask_without_a_layer_that_tells_them(here, scene, weights):
+    refused([scene, "--sensor", "sentinel2", "--weights", weights, "--mask-clouds"], 2, "--mask FILE", out=here)
+
+
+def test_values_of_a_mask_that_is_not_given(here, scene, weights):
+    refused([scene, "--sensor", "sentinel2", "--weights", weights, "--mask-values", "3"], 2, "--mask", out=here)
+
+
+def test_values_of_a_mask_that_are_no_numbers(here, scene, weights):
+    arguments = [scene, "--sensor", "sentinel2", "--weights", weights, "--mask", scene, "--mask-values", "cloud"]
+    refused(arguments, 2, "cloud", "whole numbers", out=here)
 
 
 def test_area_that_misses_the_scene(here, scene, weights):

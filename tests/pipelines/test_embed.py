@@ -246,3 +246,27 @@ def test_progress_is_silent_unless_asked(run, capsys):
     assert capsys.readouterr().err == ""
     run("again.tif", progress=True)
     assert "12/12 windows" in capsys.readouterr().err.replace("\r", "\n")
+
+
+def test_masked_pixels_are_nodata_in_the_result_and_out_of_the_statistics(run, scene, tmp_path):
+    marked = np.zeros((1, HEIGHT, WIDTH), np.uint8)
+    marked[:, :64] = 3
+    mask = write_raster(tmp_path / "clouds.tif", marked)
+    report = run(mask=str(mask), normalize="scene")
+    clouds = np.isnan(read(report)).all(axis=0)
+    assert clouds[:4].all()
+    assert not clouds[4:].any()
+    assert report.masked_share == pytest.approx(64 / HEIGHT)
+    assert "values other than 0" in report.tags["masked"]
+    assert any("is masked" in note for note in report.notes)
+    with rasterio.open(scene) as file:
+        kept = file.read(1)[64:].astype(float)
+    assert report.rules[0]["mean"] == pytest.approx(kept.mean(), rel=1e-5)
+
+
+def test_only_listed_values_of_a_mask_count(run, tmp_path):
+    marked = np.ones((1, HEIGHT, WIDTH), np.uint8)
+    marked[:, :, :80] = 9
+    mask = write_raster(tmp_path / "clouds.tif", marked)
+    assert np.isfinite(read(run(mask=str(mask), mask_values="9")))[0, :, 5:].all()
+    assert np.isnan(read(run("wide.tif", mask=str(mask), mask_values="9", cloud_dilate=16)))[0, :, :6].all()

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from dofa_cli.errors import BandMismatch
-from dofa_cli.sensors.match import Choice, Label, choose_bands, wavelength_in
-from dofa_cli.sensors.registry import from_wavelengths, sensor
+from dofa_cli.sensors.custom import from_wavelengths
+from dofa_cli.sensors.match import Choice, Label, choose_bands
+from dofa_cli.sensors.names import wavelength_in
+from dofa_cli.sensors.registry import sensor
 
 TRAINED = ("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B11", "B12")
 ALL = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")

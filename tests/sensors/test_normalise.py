@@ -9,8 +9,9 @@ import torch
 from dofa_cli.errors import BadWavelengths
 from dofa_cli.pipelines.standardise import Standardiser
 from dofa_cli.raster.scene import Pixels
+from dofa_cli.sensors.custom import from_wavelengths
 from dofa_cli.sensors.normalise import BandNorm, normalisation, uncertain_statistics
-from dofa_cli.sensors.registry import from_wavelengths, sensor
+from dofa_cli.sensors.registry import sensor
 from dofa_cli.sensors.scale import AS_IS, DIVIDED, TRUE_COLOUR, PixelScale
 from dofa_cli.sensors.schema import Band, Product, Quantity, Sensor
 
@@ -153,7 +154,7 @@ class TestEstimated:
 
 def test_a_band_without_a_wavelength_for_the_weights_is_named():
     band = Band(id="VV", polarisation="VV", frequency_ghz=9.65)
-    radar = Sensor(id="xband", name="X", kind="sar", status="made up", products=(COUNTS,), bands=(band,))
+    radar = Sensor(id="xband", name="X", kind="sar", status="given", products=(COUNTS,), bands=(band,))
     with pytest.raises(BadWavelengths, match=r"xband VV has no wavelength that dofa_v1 weights know.*--bands"):
         normalisation(radar, [band], COUNTS, "dofa_v1")
 

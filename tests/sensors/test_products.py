@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from dofa_cli.errors import OptionError, ScaleMismatch
+from dofa_cli.sensors.custom import from_wavelengths
 from dofa_cli.sensors.products import Evidence, Identified, assume_product, identify_product
-from dofa_cli.sensors.registry import from_wavelengths, sensor
+from dofa_cli.sensors.registry import sensor
 from dofa_cli.sensors.schema import Product, Quantity
 
 DN = Evidence(names="scene.tif", eight_bit=False, low=300, high=4200, band_lows=(120, 80, 60))

@@ -1,22 +1,17 @@
-"""Looking sensors up, the built-in files themselves, and wavelengths given by hand."""
+"""Looking sensors up in layers of files, the numbers of published training, and wavelengths given by hand."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths, UnknownSensor
-from dofa_cli.resources import data_folder
-from dofa_cli.sensors.registry import (
-    check_micrometres,
-    from_wavelengths,
-    parse_wavelengths,
-    read_sensor,
-    sensor,
-    sensors,
-)
+from dofa_cli.sensors import registry
+from dofa_cli.sensors.custom import check_micrometres, from_wavelengths, parse_wavelengths
+from dofa_cli.sensors.registry import sensor
 from dofa_cli.sensors.schema import Quantity
 
-FILES = sorted(data_folder("sensors").glob("*.toml"))
 FAMILIES = ("dofa_v1", "dofa_v2")
 SENTINEL2 = (0.665, 0.56, 0.49, 0.705, 0.74, 0.783, 0.842, 1.61, 2.19)
 RGB = (0.665, 0.56, 0.49)
@@ -24,7 +19,7 @@ SMALL = """
 id = "mine"
 name = "Mine"
 kind = "optical"
-status = "made up"
+status = "given"
 products = [{ id = "dn", quantity = "dn" }]
 bands = [{ id = "red", center_um = 0.66 }]
 """
@@ -32,10 +27,14 @@ bands = [{ id = "red", center_um = 0.66 }]
 
 class TestLookUp:
     @pytest.mark.parametrize(
-        "name", ["sentinel2", "Sentinel2", "SENTINEL-2", "Sentinel 2", "s2", "S2A", "sentinel_2", "Sentinel-2 MSI"]
+        "name", ["sentinel2", "Sentinel2", "SENTINEL-2", "Sentinel 2", "s2", "S2", "sentinel_2", "Sentinel-2 MSI"]
     )
     def test_ids_aliases_and_names_in_any_writing(self, name):
         assert sensor(name).id == "sentinel2"
+
+    def test_a_platform_has_a_name_of_its_own(self):
+        assert sensor("S2B").id == "sentinel2b"
+        assert sensor("Sentinel-2C").extends == "sentinel2"
 
     def test_a_file_of_one_s_own(self, tmp_path):
         (tmp_path / "mine.toml").write_text(SMALL)
@@ -57,8 +56,8 @@ class TestLookUp:
             sensor(name)
 
     @pytest.mark.parametrize("name", ["zzz", "", "x" * 300])
-    def test_a_name_like_none_gets_the_list_and_another_way(self, name):
-        with pytest.raises(UnknownSensor, match=r"Known are .*sentinel1, sentinel2.*--wavelengths 0\.665"):
+    def test_a_name_like_none_is_told_where_the_list_is_and_another_way(self, name):
+        with pytest.raises(UnknownSensor, match=r"`dofa sensors list` shows what is known.*--wavelengths 0\.665"):
             sensor(name)
 
     def test_names_do_not_lead_out_of_the_folder(self):
@@ -81,33 +80,68 @@ class TestLookUp:
             sensor(str(tmp_path / "mine.toml"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-class TestBuiltInFiles:
-    def test_it_loads_and_its_stem_is_its_id(self, path):
-        assert read_sensor(path).id == path.stem
-
-    def test_it_is_found_by_every_alias(self, path):
-        entry = read_sensor(path)
-        assert {sensor(alias).id for alias in (entry.id, entry.name, *entry.aliases)} == {entry.id}
-
-    def test_it_says_where_its_numbers_come_from(self, path):
-        assert read_sensor(path).sources
-
-    def test_defaults_exist_for_both_families(self, path):
-        entry = read_sensor(path)
-        for family in FAMILIES:
-            bands = [entry.by_id[name] for name in entry.default_bands(family)]
-            assert bands
-            assert all(band.wavelength_um(family) is not None for band in bands)
-
-    def test_default_bands_are_neither_thermal_nor_panchromatic_nor_cirrus(self, path):
-        entry = read_sensor(path)
-        chosen = [entry.by_id[name] for name in entry.default_bands("dofa_v1")]
-        assert not any(band.is_thermal or band.common_name in ("pan", "cirrus") for band in chosen)
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Folders of files by layer, the highest first; none of the user's own are looked at."""
+    found = {name: tmp_path / name for name in ("named", "project", "user")}
+    monkeypatch.setenv(registry.SEARCH_PATH, str(found["named"]))
+    monkeypatch.setattr(registry, "PROJECT_FOLDER", found["project"])
+    monkeypatch.setattr(registry, "user_folder", lambda: found["user"])
+    for folder in found.values():
+        folder.mkdir()
+    return found
 
 
-def test_all_built_in_sensors_are_listed_by_id():
-    assert [entry.id for entry in sensors()] == [path.stem for path in FILES]
+class TestLayers:
+    @pytest.mark.parametrize(
+        ("written", "winner"), [("user", "user"), ("user project", "project"), ("user named", "$")]
+    )
+    def test_the_higher_layer_has_the_word(self, folders, written, winner):
+        for layer in written.split():
+            (folders[layer] / "mine.toml").write_text(SMALL)
+        found = registry.entry("mine")
+        assert found.layer.startswith(winner)
+        assert len(found.hidden) == len(written.split()) - 1
+
+    def test_files_in_subfolders_are_found(self, folders):
+        (folders["user"] / "drones").mkdir()
+        (folders["user"] / "drones" / "mine.toml").write_text(SMALL)
+        assert sensor("mine").name == "Mine"
+        assert "mine" in [one.id for one in registry.sensors()]
+
+    def test_a_file_may_complete_the_built_in_one_of_its_own_id(self, folders):
+        (folders["user"] / "naip.toml").write_text('id = "naip"\nname = "Our NAIP"\nextends = "naip"\nnote = "ours"\n')
+        found = registry.entry("naip")
+        assert (found.sensor.note, found.sensor.bands) == ("ours", registry.built_in("naip").bands)
+        assert [path.parent for path in found.file.lineage] == [folders["user"], *(p.parent for p in found.hidden)]
+        assert registry.built_in("naip").note != "ours"
+
+    def test_what_is_extended_is_looked_for_in_the_same_layer_and_below(self, folders):
+        (folders["user"] / "mine.toml").write_text(SMALL)
+        (folders["project"] / "twin.toml").write_text('id = "twin"\nname = "Twin"\nextends = "mine"\n')
+        (folders["named"] / "mine.toml").write_text(SMALL.replace("0.66", "0.61"))
+        assert sensor("twin").bands[0].center_um == 0.66
+
+    def test_a_file_that_extends_nothing_there_is(self, folders):
+        (folders["user"] / "twin.toml").write_text('id = "twin"\nname = "Twin"\nextends = "twin"\n')
+        with pytest.raises(BadSensorFile, match=r"twin\.toml extends 'twin', which is no sensor"):
+            sensor("twin")
+
+    def test_a_broken_file_leaves_the_others_alone(self, folders):
+        (folders["user"] / "bad.toml").write_text("id = ")
+        (folders["user"] / "mine.toml").write_text(SMALL)
+        assert {"mine", "sentinel2"} <= {one.id for one in registry.sensors()}
+        (fault,) = registry.broken()
+        assert "bad.toml" in fault
+        assert sensor("Mine").id == "mine"
+
+    def test_a_changed_file_is_read_again(self, folders):
+        path = folders["user"] / "mine.toml"
+        path.write_text(SMALL)
+        assert sensor("mine").bands[0].center_um == 0.66
+        path.write_text(SMALL.replace("0.66", "0.61"))
+        os.utime(path, ns=(1, 1))
+        assert sensor("mine").bands[0].center_um == 0.61
 
 
 def trained(name: str, family: str) -> tuple[float | None, ...]:

@@ -1,0 +1,1 @@
+"""Products as agencies ship them: a folder, archive or metadata file that stands for many rasters."""
