@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from dofa_cli.cli import options
 from dofa_cli.cli.show import say
 
 _SOURCE, _BANDS, _SENSOR, _VALUES, _FILE = (
@@ -144,7 +143,7 @@ def add(
         gsd=gsd,
         name=name,
         aliases=alias or [],
-        kind=options.choice("--kind", kind, "optical", "hyperspectral", "sar") if kind is not None else None,
+        kind=kind,
         product_scale=product_scale,
         product_offset=product_offset,
         nodata=nodata,

@@ -5,7 +5,7 @@ After He et al., arXiv 2111.06377, with DOFA's wavelength-conditioned input and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -195,12 +195,16 @@ def grid_positions(cells: int, dim: int) -> Tensor:
 
 
 def random_masked(
-    config: DofaConfig, decoder: DecoderConfig, teacher_dim: int | None = None, seed: int = 0
+    config: DofaConfig,
+    decoder: DecoderConfig,
+    teacher_dim: int | None = None,
+    seed: int = 0,
+    make: Callable[[Dofa, DecoderConfig, int | None], MaskedDofa] = MaskedDofa,
 ) -> MaskedDofa:
     """Return an untrained network with the published initialisation and fixed positions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MaskedDofa(Dofa(config), decoder, teacher_dim)
+        model = make(Dofa(config), decoder, teacher_dim)
         initialise(model.encoder)
         model.encoder.pos_embed.copy_(grid_positions(config.native_cells, config.embed_dim))
         _initialise_decoder(model)

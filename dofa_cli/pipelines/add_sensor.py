@@ -96,7 +96,7 @@ def add_sensor(
     product_scale: float | None = None,
     product_offset: float | None = None,
     nodata: float | None = None,
-    stats_from: Sequence[str] = (),
+    stats_from: Sequence[str | Path] = (),
     into: str | Path | None = None,
     project: bool = False,
     force: bool = False,
@@ -110,14 +110,14 @@ def add_sensor(
     """
     bands = Source(wavelengths, _text(source), _text(from_srf), like, frequency, polarisations)
     product = _product(product_scale, product_offset, nodata, is_radar=frequency is not None)
-    identity = Identity(check_id(sensor_id), name, tuple(aliases), Kind(kind) if kind else None, product)
+    identity = Identity(check_id(sensor_id), name, tuple(aliases), _kind(kind), product)
     wishes = BandWishes(_names(names), _numbers("--fwhm", fwhm), _numbers("--gsd", gsd))
     place = Place(Path(into) if into is not None else None, project, force)
     path = place.folder / f"{identity.id}.toml"
     if not dry_run:
         refuse_existing(path, force=force)
     content, notices = _content(bands, identity, wishes, path)
-    made = _with_statistics(content, identity.id, stats_from)
+    made = _with_statistics(content, identity.id, [str(path) for path in stats_from])
     if not dry_run:
         put(made.text, path, force=force)
     told = (*notices, *made.notices, *_about_place(made.sensor, path, is_written=not dry_run))
@@ -207,6 +207,12 @@ def _product(scale: float | None, offset: float | None, nodata: float | None, *,
     if is_radar and (scale is not None or offset is not None):
         raise OptionError("--product-scale and --product-offset are for reflectance, which a radar does not measure.")
     return ProductWish(scale, offset, nodata)
+
+
+def _kind(text: str | None) -> Kind | None:
+    if text is not None and text not in list(Kind):
+        raise OptionError(f"--kind {shown(text)} is not one of {', '.join(Kind)}.")
+    return None if text is None else Kind(text)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

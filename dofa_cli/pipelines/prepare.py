@@ -141,7 +141,8 @@ def prepare_scene(described: Described, options: SceneOptions, family: str) -> P
     opened = _opened(case, chosen, nodata)
     masks = screened(described.headers, opened.grid, options.masks)
     scene, sample = _sampled(opened, masks)
-    identified = _identify(case, chosen, sample)
+    unlike = {product.nodata for product in described.sensor.products if product.nodata is not None}
+    identified = _identify(case, chosen, sample.without_fill(unlike if None in scene.nodata else ()))
     if None in scene.nodata and identified.product.nodata is not None:
         scene, sample = _sampled(_opened(case, chosen, identified.product.nodata), masks)
     checks = _rules(case, identified.product, chosen, sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -32,6 +33,13 @@ class Sample:
     def is_empty(self) -> bool:
         """Whether no valid pixel was found."""
         return self.values.size == 0
+
+    def without_fill(self, fills: Iterable[float]) -> Sample:
+        """Return the sample without pixels that hold one of ``fills`` in every band."""
+        filled = np.zeros(self.values.shape[1], bool)
+        for fill in fills:
+            filled |= (self.values == fill).all(axis=0)
+        return self if not filled.any() else Sample(self.values[:, ~filled], self.valid_share)
 
     def quantiles(self, share: float) -> NDArray[np.float64]:
         """Return one quantile a band."""

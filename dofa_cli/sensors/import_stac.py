@@ -16,6 +16,10 @@ Object = Mapping[str, Any]
 CENTER = ("eo:center_wavelength", "center_wavelength")
 WIDTH = ("eo:full_width_half_max", "full_width_half_max")
 COMMON = ("eo:common_name", "common_name")
+SCALE = ("raster:scale", "scale")
+OFFSET = ("raster:offset", "offset")
+FAR_OFFSET = 1e6
+"""No reflectance is shifted by as much."""
 SAME = 1e-6
 """Relative difference up to which two statements of one wavelength agree."""
 
@@ -64,6 +68,7 @@ def from_stac(content: Object, origin: str) -> Found:
     rows = zip(spectral, found.centers_um, found.fwhm_um, strict=True)
     left_out = [band.name for band in bands if not band.is_spectral]
     notices = [f"not spectral, left out: {listed(left_out)}."] if left_out else []
+    notices += _scale_told(content)
     return Found(
         tuple(FoundBand(b.name, center, width, b.numbers.get("gsd"), b.common_name) for b, center, width in rows),
         f"{origin} (STAC)",
@@ -134,6 +139,30 @@ def _note(band: _Band, key: str, value: float, origin: str) -> None:
 
 def _first(fields: Object, names: tuple[str, ...]) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _scale_told(content: Object) -> list[str]:
+    """Say which scale and offset the assets with spectral bands declare, where it is one; not what it leads to."""
+    assets = [_object(asset) for group in ("item_assets", "assets") for asset in _object(content.get(group)).values()]
+    found = {pair for asset in assets if _is_spectral(asset) for pair in _scales(asset)}
+    if len(found) != 1:
+        return []
+    ((scale, offset),) = found
+    options = f"--product-scale {scale:g} --product-offset {offset:g}"
+    return [f"the assets declare scale {scale:g} and offset {offset:g}; if that is reflectance, give {options}."]
+
+
+def _is_spectral(asset: Object) -> bool:
+    return any(_first(band, CENTER) is not None for bands in _lists_of(asset, {}, asset) for band in bands)
+
+
+def _scales(asset: Object) -> Iterator[tuple[float, float]]:
+    """Yield scale and offset wherever an asset declares them: on itself or its raster bands."""
+    stored = asset.get("raster:bands")
+    for holder in (asset, *(map(_object, stored) if isinstance(stored, list) else ())):
+        scale, offset = _first(holder, SCALE), _first(holder, OFFSET) or 0.0
+        if isinstance(scale, float) and isinstance(offset, int | float) and abs(offset) < FAR_OFFSET:
+            yield scale, float(offset)
 
 
 def _object(value: Any) -> Object:

@@ -19,7 +19,7 @@ LEAD = 0.4
 """… this much more than any other, …"""
 COMPLETE = 0.9
 """… and this share of the bands found, unless the name says so: bands of an unknown sensor fit known ones in part."""
-WORTH_TELLING = 0.5
+WORTH_TELLING = 0.7
 """Candidates with less are not listed."""
 _NAMED, _PRODUCT, _PATTERN, _BANDS, _ORDER, _COVERAGE, _PIXEL = 1.5, 1.5, 0.5, 1.0, 0.4, 0.5, 0.3
 _SMALLEST_TOLERANCE_UM = 0.01

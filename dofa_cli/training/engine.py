@@ -47,7 +47,7 @@ def training_precision(wanted: str, device: torch.device) -> Precision:
 
 
 def _cpu_has_bfloat16() -> bool:
-    capability = getattr(torch.cpu, "get_capabilities", dict)()
+    capability: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16") or capability.get("bf16"))
 
 
@@ -76,7 +76,7 @@ class OneProcess:
         """Compute gradients."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def accumulating(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+    def accumulating(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:  # noqa: ARG002 - the protocol's
         """Do nothing: there is nobody to exchange with."""
         return nullcontext()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -88,7 +89,8 @@ def new_learner(
     objective.to(engine.device).train()
     average = None
     if settings.ema:
-        average = AveragedModel(objective.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        averaging = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        average = AveragedModel(objective.model, multi_avg_fn=averaging)
     module, optimiser = engine.set_up(objective, adamw(objective, settings.weight_decay))
     return Learner(objective, module, optimiser, average, engine, teacher, settings, seed)
 
@@ -187,7 +189,7 @@ def _update(learner: Learner, lr: float) -> float:
         group["lr"] = lr
     parameters = [one for one in learner.objective.parameters() if one.grad is not None]
     norm = float(nn.utils.clip_grad_norm_(parameters, learner.settings.clip or float("inf")))
-    if norm == norm and norm != float("inf"):
+    if math.isfinite(norm):
         learner.optimiser.step()
     learner.optimiser.zero_grad(set_to_none=True)
     return norm
@@ -196,12 +198,11 @@ def _update(learner: Learner, lr: float) -> float:
 def _means(found: Sequence[Losses]) -> list[float]:
     """Return total, reconstruction and distillation over the parts of a step (0 for what does not take part)."""
     columns = zip(*((one.total, one.reconstruction, one.distillation) for one in found), strict=True)
-    return [sum(0.0 if loss is None else float(loss) for loss in column) / len(found) for column in columns]
+    return [sum(0.0 if loss is None else float(loss.detach()) for loss in column) / len(found) for column in columns]
 
 
 def _check(number: int, sources: Sequence[str], loss: float, gradient: float) -> None:
-    finite = abs(loss) < LARGEST_LOSS and gradient < float("inf")  # NaN compares as false
-    if not finite:
+    if not (abs(loss) < LARGEST_LOSS and math.isfinite(gradient)):  # NaN compares as false
         raise DofaError(
             f"Training diverged at step {number} ({', '.join(sources)}): loss {loss:.3g}, gradient {gradient:.3g}. "
             "last.pt is the last good state; go on from it with a lower --lr in a new folder, with --init."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -44,7 +44,7 @@ class BatchStream:
         rng = random_numbers(self.seed, step, part, 1 + self.rank)
         return draw_batch(source, source.images, count, self.rules, rng)
 
-    def ahead(self, first: int, workers: int = 1) -> Iterator[Batch]:
+    def ahead(self, first: int, workers: int = 1) -> Generator[Batch, None, None]:
         """Yield all batches from step ``first`` on in order, computed by ``workers`` threads in the background."""
         keys = ((step, part) for step in range(first, self.schedule.steps) for part in range(self.parts))
         pending: deque[Future[Batch]] = deque()

@@ -1,7 +1,7 @@
 """Start from a vision transformer: take its blocks over, and teach the generator to write its patch embedding.
 
-As published: the student begins as the teacher, and its weight generator is fitted first to produce, for the wavelengths
-of red, green and blue, the kernel that the transformer learned for photographs.
+As published: the student begins as the teacher, and its weight generator is fitted first to produce, for the
+wavelengths of red, green and blue, the kernel that the transformer learned for photographs.
 """
 
 from __future__ import annotations

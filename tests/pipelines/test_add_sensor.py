@@ -111,6 +111,7 @@ class TestByHand:
             ({"wavelengths": "0.5", "gsd": "-1"}, OptionError, "--gsd -1 is not a finite number above 0"),
             ({"wavelengths": "0.5", "gsd": "x"}, OptionError, "--gsd 'x' is not a list of numbers"),
             ({"wavelengths": "0.5", "kind": "sar"}, OptionError, "--kind sar needs --frequency"),
+            ({"wavelengths": "0.5", "kind": "lidar"}, OptionError, "'lidar' is not one of optical, hyperspectral, sar"),
             ({"wavelengths": "0.5", "product_scale": 0.0}, OptionError, "--product-scale 0 is not above 0"),
             ({"wavelengths": "0.5", "nodata": float("nan")}, OptionError, "--nodata nan is not a finite number"),
             ({"wavelengths": "0.5", "source": "a.tif"}, OptionError, "--wavelengths and --from were given"),

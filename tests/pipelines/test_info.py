@@ -73,7 +73,7 @@ def test_files_with_several_bands_are_scenes_of_their_own(scene, tmp_path):
 def test_twins_are_both_named_and_neither_is_chosen(tmp_path):
     found = only_scene(write_raster(tmp_path / "x.tif", reflectance(7, 20, 20), LANDSAT))
     assert found.sensor is None
-    assert {"landsat8", "landsat9"} <= {guess.sensor for guess in found.guesses[:2]}
+    assert {"landsat8", "hls-l30"} <= {guess.sensor for guess in found.guesses[:2]}
 
 
 def test_the_name_tells_twins_apart(tmp_path):
@@ -239,7 +239,7 @@ def test_without_coordinates_there_is_no_ground():
         ("sentinel2/eolearn_slovenia/s2_l1c_date2.tif", "sentinel2", True),
         ("enmap/potsdam/images/enmap_potsdam_tile_160_160.tif", "enmap", True),
         ("naip/rasterframes_va/NAIP_VA.tif", "naip", None),
-        ("aviris/indian_pines/indian_pines_200b.tif", None, None),
+        ("aviris/indian_pines/indian_pines_200b.tif", "aviris", None),
         ("worldview/solaris_rotterdam/ms1.tif", None, None),
     ],
 )

@@ -113,6 +113,7 @@ stac_band = st.fixed_dictionaries(
         "gsd": numbers,
     },
 )
+stored = st.one_of(st.fixed_dictionaries({}, optional={"scale": anything, "offset": anything}), anything)
 stac = st.fixed_dictionaries(
     {"stac_version": st.just("1.0.0")},
     optional={
@@ -121,7 +122,13 @@ stac = st.fixed_dictionaries(
         "summaries": st.fixed_dictionaries({}, optional={"bands": st.lists(stac_band, max_size=4), "gsd": anything}),
         "assets": st.dictionaries(
             words,
-            st.one_of(st.fixed_dictionaries({"eo:bands": st.lists(stac_band, max_size=3)}), stac_band),
+            st.one_of(
+                st.fixed_dictionaries(
+                    {"eo:bands": st.lists(stac_band, max_size=3)},
+                    optional={"raster:bands": st.lists(stored, max_size=2), "raster:scale": numbers, "gsd": anything},
+                ),
+                stac_band,
+            ),
             max_size=3,
         ),
     },

@@ -162,6 +162,22 @@ class TestStac:
     def test_pixel_sizes_come_from_the_nearest_level_that_tells_one(self, read, content, size):
         assert read("a.json", content).bands[0].gsd_m == size
 
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]},
+            {"raster:scale": 0.0001, "raster:offset": -0.1},
+        ],
+    )
+    def test_a_scale_that_assets_declare_is_told(self, read, stored):
+        assets = {"b": {"eo:bands": BANDS_10[:1], **stored}, "mask": {"raster:bands": [{"scale": 5}]}}
+        (notice,) = read("a.json", {"assets": assets}).notices
+        assert "--product-scale 0.0001 --product-offset -0.1" in notice
+
+    def test_several_scales_are_not(self, read):
+        assets = {n: {"eo:bands": [BANDS_10[n]], "raster:bands": [{"scale": 0.1 + n}]} for n in (0, 1)}
+        assert read("a.json", {"assets": assets}).notices == ()
+
     def test_a_document_without_bands_says_so(self, read):
         with pytest.raises(BadSensorFile, match=r"item\.json is a STAC document without spectral bands"):
             read("item.json", {"stac_version": "1.0.0", "type": "Catalog", "links": []})
