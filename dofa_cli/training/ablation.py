@@ -1,4 +1,4 @@
-"""The network without its dynamic weights: one plain patch embedding for each list of wavelengths (OFA-Net's design)."""
+"""The network without dynamic weights: one plain patch embedding for each list of wavelengths (OFA-Net's design)."""
 
 from __future__ import annotations
 

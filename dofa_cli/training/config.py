@@ -31,25 +31,29 @@ class _Table(BaseModel):
 
 
 class Network(_Table):
-    """The encoder: ``size`` is a name of :data:`SIZES` or WIDTHxDEPTH[xHEADS[xPATCH]]; ``crop`` is in pixels."""
+    """The encoder: ``size`` is a name of :data:`SIZES` or WIDTHxDEPTH[xHEADS[xPATCH]]; ``crop`` is in pixels.
 
-    size: str = "tiny"
+    A run that starts from weights takes size and patch from them.
+    """
+
+    size: str | None = None
     patch: Positive | None = None
     crop: Positive | None = None
 
     @property
     def shape(self) -> DofaConfig:
         """The network's architecture; :class:`OptionError` for a size that is none, ``WrongWeights`` for a bad one."""
-        match = _SIZE.fullmatch(self.size)
-        if self.size in SIZES:
-            width, depth, heads = SIZES[self.size]
+        size = self.size or "tiny"
+        match = _SIZE.fullmatch(size)
+        if size in SIZES:
+            width, depth, heads = SIZES[size]
             patch = None
         elif match:
             width, depth = int(match[1]), int(match[2])
             heads = int(match[3]) if match[3] else max(1, width // HEAD_WIDTH)
             patch = int(match[4]) if match[4] else None
         else:
-            raise OptionError(f"--size '{self.size}' is none of {', '.join(SIZES)}, nor like 192x12x3x8.")
+            raise OptionError(f"--size '{size}' is none of {', '.join(SIZES)}, nor like 192x12x3x8.")
         side = self.patch or patch or 16
         return DofaConfig(1, side, width, depth, heads, self.crop or 14 * side)
 

@@ -18,7 +18,7 @@ SMOOTHED = 50
 
 
 class Metrics:
-    """The file ``metrics.jsonl``, continued from ``first`` on: lines of later steps, from a run that was cut off, go."""
+    """The file ``metrics.jsonl``, continued from step ``first`` on; lines of later steps were of a run that was cut."""
 
     def __init__(self, path: Path, first: int) -> None:
         self.path = path

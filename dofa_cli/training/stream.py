@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -59,12 +59,12 @@ class BatchStream:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def measured(self) -> list[Batch]:
-        """Return one batch of every source that never changes: of held-out images, where there are any."""
-        batches = []
-        for number, source in enumerate(self.sources):
+        """Return one batch of every source, of all bands, that never changes: of held-out images, if there are any."""
+        batches, rules = [], replace(self.rules, drop_bands=0.0, proxies=0.0)
+        for number, source in enumerate(replace(source, most_bands=None) for source in self.sources):
             count = max(1, min(MEASURED_CROPS, MEASURED_VALUES // (len(source.bands) * self.rules.size**2)))
             rng = random_numbers(self.seed, MEASURING, number)
-            batches.append(draw_batch(source, source.held_out or source.images, count, self.rules, rng))
+            batches.append(draw_batch(source, source.held_out or source.images, count, rules, rng))
         return batches
 
 
