@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dofa_cli.pipelines.plot_sensors import plot_sensors
 from dofa_cli.resources import data_folder
-from dofa_cli.sensors import schema_json
 from dofa_cli.sensors.registry import built_in
 from dofa_cli.sensors.schema import Sensor
-from dofa_cli.sensors.summary import shipped, summarise
+from dofa_cli.sensors.showing import schema_json
+from dofa_cli.sensors.showing.summary import shipped, summarise
 
 PAGE = Path(__file__).parent / "sensors.md"
 PICTURE = PAGE.with_suffix(".png")

@@ -34,7 +34,7 @@ def page(known: Entry, *, everything: bool) -> str:
 
 
 def _facts(known: Entry) -> Iterator[str]:
-    from dofa_cli.sensors.description import inherited
+    from dofa_cli.sensors.showing.description import inherited
 
     sensor = known.sensor
     facts = {
@@ -61,7 +61,7 @@ def _facts(known: Entry) -> Iterator[str]:
 
 def _defaults(sensor: Sensor) -> Iterator[str]:
     """Write the default bands of each weights family, once if they are the same."""
-    from dofa_cli.sensors.description import FAMILIES
+    from dofa_cli.sensors.showing.description import FAMILIES
 
     chosen = {family: sensor.default_bands(family) for family in FAMILIES}
     for bands in dict.fromkeys(chosen.values()):
@@ -79,7 +79,7 @@ def _bands(known: Entry, *, everything: bool) -> str:
 
 
 def _columns(known: Entry) -> list[Column]:
-    from dofa_cli.sensors.description import files_of_band
+    from dofa_cli.sensors.showing.description import files_of_band
 
     def origin(band: Band) -> str:
         found = files_of_band(known, band.id) if len(known.file.lineage) > 1 else {}
@@ -144,7 +144,7 @@ def _told_by(product: Product, sensor: Sensor) -> str:
 
 
 def _statistics(sensor: Sensor, stats: Statistics, *, everything: bool) -> Iterator[str]:
-    from dofa_cli.sensors.description import rules
+    from dofa_cli.sensors.showing.description import rules
 
     yield _fact("statistics", f"of training with {', '.join(stats.weights)} ({stats.status}; {stats.source})")
     yield _fact("pixel scale", f"{stats.training_scale.value}; of x, the value in the file:")

@@ -38,7 +38,7 @@ def list_sensors(
     dofa sensors list landsat
     """
     from dofa_cli.sensors import registry
-    from dofa_cli.sensors.summary import select
+    from dofa_cli.sensors.showing.summary import select
 
     wanted = _kind(kind)
     for fault in registry.broken():
@@ -65,7 +65,7 @@ def show(
 
     known = registry.entry(sensor)
     if json:
-        from dofa_cli.sensors.description import describe
+        from dofa_cli.sensors.showing.description import describe
 
         typer.echo(jsonlib.dumps(describe(known), indent=2))
     else:
@@ -89,7 +89,7 @@ def path(sensor: Id) -> None:
 @app.command()
 def remove(sensor: Annotated[str, typer.Argument(help="Id of a sensor of yours or of the project.")]) -> None:
     """Delete the file of a sensor of yours or of the project, and print its path."""
-    from dofa_cli.sensors import removal
+    from dofa_cli.sensors.showing import removal
 
     done = removal.remove(sensor)
     typer.echo(done.path)
@@ -104,7 +104,7 @@ def check(files: Annotated[list[Path], typer.Argument(help="Sensor files (.toml)
 
     dofa sensors check mine.toml
     """
-    from dofa_cli.sensors.checks import check as run
+    from dofa_cli.sensors.showing.checks import check as run
 
     results = [run(file) for file in files]
     for result in results:
@@ -137,7 +137,7 @@ def plot(
     else:
         from shutil import get_terminal_size
 
-        from dofa_cli.sensors.chart import chart
+        from dofa_cli.sensors.showing.chart import chart
 
         typer.echo(chart(known, get_terminal_size((100, 24)).columns))
 
@@ -151,14 +151,14 @@ def _kind(text: str | None) -> Kind | None:
 def _listed(known: Entry) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from dofa_cli.sensors.summary import summarise
+    from dofa_cli.sensors.showing.summary import summarise
 
     files = {"path": str(known.file.path.absolute()), "hides": [str(one.absolute()) for one in known.hidden]}
     return asdict(summarise(known.sensor)) | {"aliases": known.sensor.aliases, "layer": known.layer} | files
 
 
 def _row(known: Entry) -> tuple[str, ...]:
-    from dofa_cli.sensors.summary import summarise
+    from dofa_cli.sensors.showing.summary import summarise
 
     one = summarise(known.sensor)
     hides = f" (hides {len(known.hidden)})" if known.hidden else ""

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from dofa_cli.errors import OptionError
 from dofa_cli.sensors import registry
-from dofa_cli.sensors.alike import content_like
-from dofa_cli.sensors.checks import doubts
 from dofa_cli.sensors.custom import parse_wavelengths
-from dofa_cli.sensors.draft import BandWishes, Identity, ProductWish, content_of, good_bands, radar, with_wishes
 from dofa_cli.sensors.files import Content
-from dofa_cli.sensors.found import Found, FoundBand, clean, shown, spectrum
-from dofa_cli.sensors.importers import is_text, read_responses, read_source
-from dofa_cli.sensors.naming import check_id
+from dofa_cli.sensors.making.alike import content_like
+from dofa_cli.sensors.making.draft import BandWishes, Identity, ProductWish, content_of, good_bands, radar, with_wishes
+from dofa_cli.sensors.making.found import Found, FoundBand, clean, shown, spectrum
+from dofa_cli.sensors.making.importers import is_text, read_responses, read_source
+from dofa_cli.sensors.making.naming import check_id
+from dofa_cli.sensors.making.write import layer_of, put, read_back, refuse_existing, to_toml
 from dofa_cli.sensors.schema import Kind, Sensor
-from dofa_cli.sensors.write import layer_of, put, read_back, refuse_existing, to_toml
+from dofa_cli.sensors.showing.checks import doubts
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from dofa_cli.raster.reader import read_window
 from dofa_cli.raster.sample import Sample, sample_scene
 from dofa_cli.raster.scene import read_headers
 from dofa_cli.raster.source import gdal_options, is_valid
-from dofa_cli.sensors.description import FAMILIES
 from dofa_cli.sensors.files import Content
-from dofa_cli.sensors.found import clean, listed
+from dofa_cli.sensors.making.found import clean, listed
 from dofa_cli.sensors.normalise import ESTIMATED, BandNorm
 from dofa_cli.sensors.scale import own_scale, pixel_scale
 from dofa_cli.sensors.schema import Product, Sensor
+from dofa_cli.sensors.showing.description import FAMILIES
 
 DIGITS = 8
 BLOCK, PER_SIDE = 256, 3

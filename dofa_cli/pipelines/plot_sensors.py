@@ -15,8 +15,8 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from dofa_cli.errors import OptionError
 from dofa_cli.raster.writer import check_output, explained, working_file
-from dofa_cli.sensors.chart import LONGEST_UM, SHORTEST_UM, TICKS_UM, Bar, Row, place, row
 from dofa_cli.sensors.schema import Kind, Sensor
+from dofa_cli.sensors.showing.chart import LONGEST_UM, SHORTEST_UM, TICKS_UM, Bar, Row, place, row
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 11.0, 2.15, 0.2, 0.42, 0.5

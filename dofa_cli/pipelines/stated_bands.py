@@ -11,9 +11,9 @@ from dofa_cli.errors import OptionError
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import Grid, gdal_options
-from dofa_cli.sensors.found import Found, FoundBand, clean, spectrum
+from dofa_cli.sensors.making.found import Found, FoundBand, clean, spectrum
+from dofa_cli.sensors.making.naming import LONGEST_ALIAS, telling_names
 from dofa_cli.sensors.names import wavelength_in
-from dofa_cli.sensors.naming import LONGEST_ALIAS, telling_names
 
 
 def bands_of_raster(path: str) -> Found:

@@ -8,7 +8,7 @@ from collections import Counter
 
 from dofa_cli.sensors.schema import Sensor
 
-_WAVELENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w*|µm|um|micromet\w*)", re.IGNORECASE)
+_WAVELENGTH = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(nm|nanomet\w*|µm|um|micromet\w*)", re.IGNORECASE)
 _RED_EDGE = re.compile(r"red[ _-]edge", re.IGNORECASE)  # one word, lest it be taken for red
 _TOLERANCE_UM = 0.005
 """How far a wavelength in a text may lie from a sensor's band, or half the band's width if that is more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dofa_cli.errors import DofaError
-from dofa_cli.model.masked import MaskedDofa
+from dofa_cli.model.masked import MaskedDofa, Masking
 from dofa_cli.training.config import Training
 from dofa_cli.training.data import Batch
 from dofa_cli.training.engine import Engine
@@ -105,7 +105,7 @@ def adamw(module: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=BETAS, fused=True)
 
 
-def steps(learner: Learner, stream: BatchStream, first: int, workers: int = 1) -> Iterator[Step]:
+def steps(learner: Learner, stream: BatchStream, first: int, workers: int = 1) -> Generator[Step, None, None]:
     """Carry out the steps from ``first`` on, one each time that the next value is asked for.
 
     Raises :class:`DofaError` when the loss or the gradient is no number, or has gone beyond all bounds.
@@ -126,6 +126,11 @@ def evaluate(learner: Learner, measured: Sequence[Batch]) -> dict[str, float]:
             losses = Objective(network, learner.objective.block)(example)
         found[batch.source] = float(losses["reconstruction"])
     return found
+
+
+def measured_masking(learner: Learner, batch: Batch, number: int) -> Masking:
+    """Return the masks under which the batch of the source with that number is always measured."""
+    return _masking(learner, batch, learner.settings.mask_ratio, MEASURING, number)
 
 
 def _step(learner: Learner, batches: Iterator[Batch], stage: Stage, number: int) -> Step:
@@ -173,14 +178,21 @@ def _losses(learner: Learner, batch: Batch, stage: Stage, number: int, part: int
 
 
 def _example(learner: Learner, batch: Batch, ratio: float, number: int, part: int, *, teach: bool) -> Example:
-    patches = (batch.pixels.shape[-1] // learner.network.patch_size) ** 2
-    generator = generator_of(learner.seed, number, part, learner.engine.rank)
-    masking = random_masking(len(batch.pixels), patches, ratio, generator)
+    masking = _masking(learner, batch, ratio, number, part)
     taught = None
     if teach and learner.teacher is not None:
         with learner.engine.arithmetic():
             taught = learner.teacher.feature(batch.proxy)
     return example_of(batch, masking, taught)
+
+
+def _masking(learner: Learner, batch: Batch, ratio: float, number: int, part: int) -> Masking:
+    patches = (batch.pixels.shape[-1] // learner.network.patch_size) ** 2
+    masking = random_masking(
+        len(batch.pixels), patches, ratio, generator_of(learner.seed, number, part, learner.engine.rank)
+    )
+    device = batch.pixels.device
+    return Masking(masking.visible.to(device), masking.hidden.to(device))
 
 
 def _update(learner: Learner, lr: float) -> float:

@@ -63,8 +63,8 @@ def example_of(batch: Batch, masking: Masking, taught: Tensor | None) -> Example
     example: Example = {
         "pixels": batch.pixels,
         "wavelengths_um": batch.wavelengths_um,
-        "visible": masking.visible.to(batch.pixels.device),
-        "hidden": masking.hidden.to(batch.pixels.device),
+        "visible": masking.visible,
+        "hidden": masking.hidden,
     }
     if batch.valid is not None:
         example["counted"] = batch.valid.gather(1, example["hidden"])

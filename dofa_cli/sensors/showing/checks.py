@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dofa_cli.errors import SensorError
 from dofa_cli.sensors import registry
-from dofa_cli.sensors.description import FAMILIES
 from dofa_cli.sensors.names import fold
 from dofa_cli.sensors.schema import Band, Kind, Sensor
+from dofa_cli.sensors.showing.description import FAMILIES
 
 TRAINED_UM = 0.4, 2.5
 """Centres of the optical bands that the weights were trained on lie within."""

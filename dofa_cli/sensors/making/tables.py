@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dofa_cli.errors import BadSensorFile
-from dofa_cli.sensors.found import MOST_BANDS, check_count, listed, shown
+from dofa_cli.sensors.making.found import MOST_BANDS, check_count, listed, shown
 
 MOST_ROWS = 200_000
 Columns = Mapping[str, Sequence[object]]

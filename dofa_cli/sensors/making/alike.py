@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dofa_cli.errors import OptionError
-from dofa_cli.sensors.draft import BandWishes, Identity, ProductWish, drop_shared_names
 from dofa_cli.sensors.files import OWN, Content
-from dofa_cli.sensors.found import listed, spectrum
-from dofa_cli.sensors.naming import band_names
+from dofa_cli.sensors.making.draft import BandWishes, Identity, ProductWish, drop_shared_names
+from dofa_cli.sensors.making.found import listed, spectrum
+from dofa_cli.sensors.making.naming import band_names
 from dofa_cli.sensors.registry import Entry
 from dofa_cli.sensors.schema import Kind, Sensor, Status
 

@@ -6,8 +6,18 @@ import re
 from collections.abc import Iterator
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths
-from dofa_cli.sensors.found import Found, FoundBand, Unit, check_count, clean, number, shown, spectrum, unit_named
-from dofa_cli.sensors.naming import telling_names
+from dofa_cli.sensors.making.found import (
+    Found,
+    FoundBand,
+    Unit,
+    check_count,
+    clean,
+    number,
+    shown,
+    spectrum,
+    unit_named,
+)
+from dofa_cli.sensors.making.naming import telling_names
 
 _NO_UNIT = ("", "unknown", "index")
 

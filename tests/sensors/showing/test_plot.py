@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dofa_cli.pipelines.plot_sensors import BROAD, draw, plot_sensors
-from dofa_cli.sensors.chart import LONGEST_UM, NARROWEST_AXIS, SHORTEST_UM, chart, place, row
 from dofa_cli.sensors.registry import built_in
 from dofa_cli.sensors.schema import Band, Kind, Product, Quantity, Sensor, Status
-from dofa_cli.sensors.summary import shipped
+from dofa_cli.sensors.showing.chart import LONGEST_UM, NARROWEST_AXIS, SHORTEST_UM, chart, place, row
+from dofa_cli.sensors.showing.summary import shipped
 
 BLOCKS = re.compile("[█▓]")
 CENTRES = st.floats(0.39, 2.5)

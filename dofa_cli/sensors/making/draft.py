@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dofa_cli.errors import OptionError
-from dofa_cli.sensors.description import FAMILIES
 from dofa_cli.sensors.files import Content
-from dofa_cli.sensors.found import Found, FoundBand, clean, spectrum
+from dofa_cli.sensors.making.found import Found, FoundBand, clean, spectrum
+from dofa_cli.sensors.making.naming import band_names, common_name
 from dofa_cli.sensors.names import fold
-from dofa_cli.sensors.naming import band_names, common_name
 from dofa_cli.sensors.registry import built_in
 from dofa_cli.sensors.schema import C_BAND_GHZ, Kind, Quantity, Status
+from dofa_cli.sensors.showing.description import FAMILIES
 
 MANY_BANDS = 30
 """From here on an optical sensor is taken to be hyperspectral, and its bands are written as columns."""

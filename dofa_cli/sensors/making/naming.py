@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dofa_cli.errors import BadSensorFile, OptionError
-from dofa_cli.sensors.found import clean, listed, shown
+from dofa_cli.sensors.making.found import clean, listed, shown
 from dofa_cli.sensors.names import fold
 
 COMMON_NAMES = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths
-from dofa_cli.sensors.found import (
+from dofa_cli.sensors.making.found import (
     Found,
     FoundBand,
     Spectrum,
@@ -21,7 +21,7 @@ from dofa_cli.sensors.found import (
     text_of,
     unit_named,
 )
-from dofa_cli.sensors.tables import Columns
+from dofa_cli.sensors.making.tables import Columns
 
 LONGEST_TITLE = 200
 

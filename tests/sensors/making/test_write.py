@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dofa_cli.errors import BadSensorFile, NoSpace, OutputExists, OutputUnwritable
 from dofa_cli.sensors import registry
+from dofa_cli.sensors.making.write import layer_of, put, read_back, refuse_existing, to_toml
 from dofa_cli.sensors.schema import TrainingScale
-from dofa_cli.sensors.write import layer_of, put, read_back, refuse_existing, to_toml
 
 SMALL = {
     "id": "mine",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths
-from dofa_cli.sensors.found import Found, FoundBand, check_count, listed, number, spectrum, text_of
+from dofa_cli.sensors.making.found import Found, FoundBand, check_count, listed, number, spectrum, text_of
 
 Object = Mapping[str, Any]
 CENTER = ("eo:center_wavelength", "center_wavelength")

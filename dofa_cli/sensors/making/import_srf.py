@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths
-from dofa_cli.sensors.found import Found, FoundBand, check_count, clean, listed, number, shown, spectrum, unit_named
+from dofa_cli.sensors.making.found import (
+    Found,
+    FoundBand,
+    check_count,
+    clean,
+    listed,
+    number,
+    shown,
+    spectrum,
+    unit_named,
+)
 
 LEAST_ROWS = 3
 OUT_OF_BAND_UM = 0.003

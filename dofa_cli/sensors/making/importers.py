@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dofa_cli.errors import BadSensorFile, SceneNotFound
-from dofa_cli.sensors.found import Found, clean
-from dofa_cli.sensors.import_envi import from_envi
-from dofa_cli.sensors.import_srf import from_responses
-from dofa_cli.sensors.import_stac import from_stac, is_stac
-from dofa_cli.sensors.import_table import from_columns
-from dofa_cli.sensors.tables import columns_of, rows_of
+from dofa_cli.sensors.making.found import Found, clean
+from dofa_cli.sensors.making.import_envi import from_envi
+from dofa_cli.sensors.making.import_srf import from_responses
+from dofa_cli.sensors.making.import_stac import from_stac, is_stac
+from dofa_cli.sensors.making.import_table import from_columns
+from dofa_cli.sensors.making.tables import columns_of, rows_of
 
 LARGEST_TEXT = 16 * 2**20
 """Bytes; descriptions of bands are kilobytes, spectral responses a few megabytes."""
@@ -42,7 +42,9 @@ def read_source(path: Path) -> Found:
 
 
 def read_responses(path: Path) -> Found:
-    """Return the bands of a table of spectral responses: see :func:`~dofa_cli.sensors.import_srf.from_responses`.
+    """Return the bands of a table of spectral responses.
+
+    :func:`~dofa_cli.sensors.making.import_srf.from_responses` says how they are computed.
 
     Raises the errors of :func:`read_source`.
     """

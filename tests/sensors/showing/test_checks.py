@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dofa_cli.sensors.checks import doubts
 from dofa_cli.sensors.files import SensorFile
 from dofa_cli.sensors.registry import Entry
 from dofa_cli.sensors.schema import Sensor
+from dofa_cli.sensors.showing.checks import doubts
 
 RED: dict[str, Any] = {"id": "R", "center_um": 0.66, "fwhm_um": 0.03}
 BLUE: dict[str, Any] = {"id": "B", "center_um": 0.48, "fwhm_um": 0.05}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dofa_cli.errors import BadSensorFile, BadWavelengths, OptionError, SceneNotFound
-from dofa_cli.sensors.found import Found, Unit, spectrum
-from dofa_cli.sensors.importers import is_text, read_responses, read_source
-from dofa_cli.sensors.naming import band_names, check_id, common_name, telling_names
+from dofa_cli.sensors.making.found import Found, Unit, spectrum
+from dofa_cli.sensors.making.importers import is_text, read_responses, read_source
+from dofa_cli.sensors.making.naming import band_names, check_id, common_name, telling_names
 
 
 @pytest.fixture

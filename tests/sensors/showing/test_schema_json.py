@@ -11,7 +11,7 @@ import pytest
 
 from dofa_cli.resources import data_folder
 from dofa_cli.sensors.schema import Band, Kind, Product, Sensor, Statistics, Status
-from dofa_cli.sensors.schema_json import file_schema, to_text
+from dofa_cli.sensors.showing.schema_json import file_schema, to_text
 
 FILES = sorted(data_folder("sensors").rglob("*.toml"))
 SCHEMA = file_schema()

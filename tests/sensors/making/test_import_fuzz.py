@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from dofa_cli.errors import DofaError
 from dofa_cli.pipelines.add_sensor import Added, add_sensor
-from dofa_cli.sensors.draft import Identity, content_of
-from dofa_cli.sensors.found import MOST_BANDS
-from dofa_cli.sensors.importers import read_responses, read_source
+from dofa_cli.sensors.making.draft import Identity, content_of
+from dofa_cli.sensors.making.found import MOST_BANDS
+from dofa_cli.sensors.making.importers import read_responses, read_source
+from dofa_cli.sensors.making.write import read_back, to_toml
 from dofa_cli.sensors.schema import Sensor
-from dofa_cli.sensors.write import read_back, to_toml
 
 many = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

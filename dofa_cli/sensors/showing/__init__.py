@@ -1,0 +1,1 @@
+"""What is known of sensors, for people, programs and pictures."""
