@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,6 +18,7 @@ from dofa_cli.model.checkpoint import save_checkpoint
 from dofa_cli.model.masked import MaskedDofa
 from dofa_cli.pipelines.corpus import Opened, open_source, write_list
 from dofa_cli.pipelines.run import Say
+from dofa_cli.pipelines.stopping import Stop, stop_signals
 from dofa_cli.pipelines.student import FIXED, Start, build, freeze, pick_teacher, start_of
 from dofa_cli.raster.writer import explained, working_file
 from dofa_cli.training.config import RunConfig
@@ -80,19 +79,6 @@ class Run:
         return self.folder / name
 
 
-@dataclass
-class Stop:
-    """Whether the run should end after the step at hand, and by which signal."""
-
-    deadline: float | None
-    signal: int | None = field(default=None)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether time is up or somebody asked."""
-        return self.signal is not None or (self.deadline is not None and time.perf_counter() >= self.deadline)
-
-
 def open_run(folder: Path, config: RunConfig, runtime: Runtime, say: Say) -> Run:
     """Open images, teacher and network; nothing is trained or written yet.
 
@@ -130,7 +116,7 @@ def go_on(run: Run, say: Say) -> Progress:
         say(f"Going on at step {progress.step} of {run.schedule.steps}.")
     if run.writes:
         _write_settings(run)
-    with _stop_signals(run.runtime.minutes) as stop:
+    with stop_signals(run.runtime.minutes) as stop:
         progress = _follow(run, progress, stop)
     if stop.signal == signal.SIGINT:
         raise KeyboardInterrupt
@@ -140,7 +126,8 @@ def go_on(run: Run, say: Say) -> Progress:
 def parameters(run: Run) -> tuple[int, int]:
     """Return how many values the encoder has, and the whole network."""
     whole = run.learner.network
-    return tuple(sum(prod(p.shape) for p in part.parameters()) for part in (whole.encoder, whole))  # type: ignore[return-value]
+    encoder, everything = (sum(prod(p.shape) for p in part.parameters()) for part in (whole.encoder, whole))
+    return encoder, everything
 
 
 def _follow(run: Run, progress: Progress, stop: Stop) -> Progress:
@@ -260,26 +247,7 @@ def _wavelength_lists(config: RunConfig, opened: tuple[Opened, ...]) -> list[tup
     return lists + ([one.source.proxy.wavelengths_um for one in opened] if config.distils else [])
 
 
-@contextmanager
-def _stop_signals(minutes: float | None) -> Iterator[Stop]:
-    """Turn the first Ctrl-C or termination into a wish to stop after the step at hand; a second one acts at once."""
-    stop = Stop(None if minutes is None else time.perf_counter() + 60 * minutes)
-    before = {}
-
-    def ask(number: int, _: FrameType | None) -> None:
-        stop.signal = number
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _bar(run: Run, progress: Progress) -> tqdm[None]:
+def _bar(run: Run, progress: Progress) -> tqdm[Any]:
     shown = run.runtime.progress and run.writes
     return tqdm(
         total=run.schedule.steps,
@@ -291,7 +259,7 @@ def _bar(run: Run, progress: Progress) -> tqdm[None]:
     )
 
 
-def _show(bar: tqdm[None], step: Step) -> None:
+def _show(bar: tqdm[Any], step: Step) -> None:
     bar.update()
     if not bar.disable:
         bar.set_postfix_str(f"loss {step.loss:.3f}, {step.images / step.seconds:.0f} images/s", refresh=False)

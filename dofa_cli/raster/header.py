@@ -206,6 +206,8 @@ def _refusal(path: str, reason: str) -> SceneError:
     first = reason.splitlines()[0]
     if "or bands on VRTDataset" in reason:
         return NoBands(_no_bands(path, []))
+    if Path(path).is_dir():
+        return NotARaster(f"{path} is a folder that holds no product of a known format. Name the raster files in it.")
     if "not recognized as being in a supported file format" in reason or "not recognized as a supported" in reason:
         return NotARaster(f"{path} is not a raster that GDAL reads.")
     if "No such file" in reason or "HTTP response code: 404" in reason or "does not exist" in reason:

@@ -27,10 +27,15 @@ TRIAL_SIDE = 64
 
 
 class Teacher(Protocol):
-    """A frozen network; ``dim`` is the length of its features."""
+    """A frozen network."""
 
-    name: str
-    dim: int
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
 
     def feature(self, pixels: Tensor) -> Tensor:
         """Map standardised pixels (N, 3, H, W), red, green and blue, to features (N, D)."""

@@ -201,6 +201,11 @@ def test_values_of_a_mask_that_are_no_numbers(here, scene, weights):
     refused(arguments, 2, "cloud", "whole numbers", out=here)
 
 
+def test_a_folder_without_a_product(here, weights):
+    (here / "empty").mkdir()
+    refused(["empty", "--weights", weights], 12, "empty", "folder", "Name the raster files", out=here)
+
+
 def test_area_that_misses_the_scene(here, scene, weights):
     Path("area.geojson").write_text(
         '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": {"type": '
