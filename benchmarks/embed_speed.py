@@ -37,12 +37,8 @@ KNOWN = {
     9: (0.665, 0.56, 0.49, 0.705, 0.74, 0.783, 0.842, 1.61, 2.19),
     13: (0.443, 0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.842, 0.865, 0.945, 1.375, 1.61, 2.19),
 }
-ROWS = {
-    "plain loop, batch 1": ("plain", 1),
-    "plain loop, batch 8": ("plain", 8),
-    "dofa embed, float32": ("dofa", "float32"),
-    "dofa embed, bfloat16": ("dofa", "bfloat16"),
-}
+Row = tuple[str, int | str]
+OURS: dict[str, Row] = {"dofa embed, float32": ("dofa", "float32"), "dofa embed, bfloat16": ("dofa", "bfloat16")}
 
 
 def main() -> None:
@@ -51,32 +47,38 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--name", default="embed_speed")
+    parser.add_argument(
+        "--batches", default="1,8", help="batch sizes of the plain loop; tokens are compared with the first"
+    )
     options = parser.parse_args()
+    rows = {f"plain loop, batch {batch}": ("plain", int(batch)) for batch in options.batches.split(",")} | OURS
     results = {"machine": machine(), "windows": options.windows, "rounds": options.rounds, "bands": {}}
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "base.safetensors"
         save_checkpoint(random_dofa(PUBLISHED["v1_base"]), weights)
         for bands in map(int, options.bands.split(",")):
-            results["bands"][bands] = measure(Path(folder), weights, bands, options.windows, options.rounds)
+            results["bands"][bands] = measure(Path(folder), weights, bands, options.windows, options.rounds, rows)
             print(table(bands, results["bands"][bands]), flush=True)
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{options.name}.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
-def measure(folder: Path, weights: Path, bands: int, windows: int, rounds: int) -> dict[str, dict[str, float]]:
+def measure(
+    folder: Path, weights: Path, bands: int, windows: int, rounds: int, rows: dict[str, Row]
+) -> dict[str, dict[str, float]]:
     """Time each row once a round, in turn; report medians, and how close the tokens are to the plain loop's."""
     scene, count = write_scene(folder / f"scene{bands}.tif", bands, windows)
     um = ",".join(f"{value:g}" for value in wavelengths(bands))
-    seconds: dict[str, list[float]] = {row: [] for row in ROWS}
-    outputs = {row: folder / f"{number}.tif" for number, row in enumerate(ROWS)}
+    seconds: dict[str, list[float]] = {row: [] for row in rows}
+    outputs = {row: folder / f"{number}.tif" for number, row in enumerate(rows)}
     for _ in range(rounds):
-        for row, (kind, choice) in ROWS.items():
+        for row, (kind, choice) in rows.items():
             command = commands(kind, choice, scene, weights, outputs[row], um)
             started = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             seconds[row].append(time.perf_counter() - started)
-    alone = network_alone(weights, wavelengths(bands))
-    reference = read(outputs["plain loop, batch 1"])
+    alone = network_alone(weights, wavelengths(bands), rows)
+    reference = read(outputs[next(iter(rows))])
     return {
         row: {
             "windows_per_second": count / statistics.median(times),
@@ -98,10 +100,10 @@ def commands(kind: str, choice: int | str, scene: Path, weights: Path, output: P
             "--precision", str(choice), *same]  # fmt: skip
 
 
-def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
+def network_alone(weights: Path, um: tuple[float, ...], rows: dict[str, Row]) -> dict[str, float]:
     """Windows a second of the network on pixels in memory."""
     found = {}
-    for row, (kind, choice) in ROWS.items():
+    for row, (kind, choice) in rows.items():
         model = load_checkpoint(weights).model
         batch = choice if kind == "plain" else 4
         precision = Precision(choice) if kind == "dofa" else None
@@ -126,7 +128,7 @@ def network_alone(weights: Path, um: tuple[float, ...]) -> dict[str, float]:
 
 
 def write_scene(path: Path, bands: int, windows: int) -> tuple[Path, int]:
-    """Write a random scene of about ``windows`` whole windows; many bands are stored band by band."""
+    """Write a random scene of about ``windows`` whole windows, stored band by band."""
     cols = max(1, round(windows**0.5))
     rows = -(-windows // cols)
     rng = np.random.default_rng(0)

@@ -169,6 +169,8 @@ def pretrain(
         progress=not json,
         say=say,
     )
+    if not report.leads:
+        return
     if json:
         typer.echo(report.to_json())
     elif dry_run:

@@ -24,9 +24,10 @@ def card(run: Run, progress: Progress, losses: dict[str, float]) -> str:
         f"# {run.folder.name}",
         f"A DOFA encoder, pretrained with masked images by dofa {__version__}.",
         "## Network",
-        f"{config.embed_dim} wide, {config.depth} deep, {config.num_heads} heads, patches of {config.patch_size}, "
-        f"images of {run.stream.rules.size} pixels; {encoder / 1e6:.1f} million parameters, {whole / 1e6:.1f} with the decoder"
-        + (f", {run.frozen / 1e6:.1f} of them frozen." if run.frozen else "."),
+        f"{config.embed_dim} wide, {config.depth} deep, {config.num_heads} heads, "
+        f"patches of {config.patch_size} pixels, images of {run.stream.rules.size}; {encoder / 1e6:.1f} million "
+        f"parameters, {whole / 1e6:.1f} with the decoder"
+        + (f", {run.frozen / 1e6:.1f} frozen." if run.frozen else "."),
         "## Data",
         "\n".join(_data(run, losses)),
         "Checksums of all images, used and left out, are in `images.csv`. Licences are those of the images' owners.",
@@ -94,11 +95,15 @@ def departures(run: Run) -> Iterator[str]:
         yield f"the teacher is {teacher.name}, not a vision transformer trained on ImageNet-21k"
         if config.distill.share < 1:
             yield f"the teacher sees {config.distill.share:.0%} of each batch"
+    if teacher is not None and config.distill.centre:
+        yield "the teacher's features are centred"
     if not run.learner.network.decoder_config.published_rows:
         yield "a band's pixels are predicted with weights of its own wavelength (the released code mixes them up)"
     yield f"crops of {run.stream.rules.size} pixels (paper: {PAPER_CROP})" + (
         ", turned in all eight ways" if config.data.turn else ""
     )
+    if config.training.targets == "band":
+        yield "each band of a hidden patch is standardised by itself (paper: all together)"
     yield "patches with invalid pixels do not count"
     if config.data.drop_bands or any(source.most_bands for source in config.sources):
         yield "batches leave bands out at random"

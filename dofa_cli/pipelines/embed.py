@@ -101,7 +101,7 @@ def _foretell(request: Request, say: Say) -> Report:
 
 def _carry_out(request: Request, overwrite: bool, progress: bool, say: Say) -> Report:
     started = time.perf_counter()
-    check_output(request.output, overwrite=overwrite)
+    check_output(request.output, overwrite=overwrite, inputs=request.inputs)
     run = settle(request, say)
     check_space(request.output, run.cost.disk if run.level is Level.PATCH else 0)
     return _write(run, started, progress)

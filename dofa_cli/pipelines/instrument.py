@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dofa_cli.errors import BadWavelengths, OptionError
 from dofa_cli.pipelines.traces import traces
@@ -38,20 +38,26 @@ def find_instrument(
     """
     if wavelengths:
         return _by_hand(headers, wavelengths, chosen=chosen, reflectance=reflectance)
-    if name:
-        return _named(registry.sensor(name), headers, "given")
     told = {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
+    if name:
+        given = _named(registry.sensor(name), headers, "given")
+        other = told - {given.sensor.id, given.sensor.extends}
+        note = f"--sensor {given.sensor.id} is used, but the product's metadata say {', '.join(sorted(other))}."
+        return replace(given, notes=(*given.notes, note)) if other else given
     if len(told) == 1:
         return _named(registry.sensor(told.pop()), headers, "by its metadata")
     likely = candidates(traces(headers), registry.sensors())
     if found := settled(likely):
         clues = "; ".join(found.evidence)
         note = f"taken as {found.sensor.id} ({found.sensor.name}): {clues}. --sensor says otherwise."
-        return Instrument(found.sensor, f"recognised: {clues}", notes=(note,))
+        taken = _named(found.sensor, headers, f"recognised: {clues}")
+        return replace(taken, notes=(note, *taken.notes))
     bands = _with_described_wavelengths(headers)
     if all_stated(bands):
         sensor = _of_spectrum(bands, reflectance=reflectance)
+        names = ", ".join(one.sensor.id for one in likely[:SHOWN_CANDIDATES])
         note = f"no --sensor given: the {len(bands)} wavelengths that the file states are used."
+        note += f" It may be {names}, whose statistics --sensor would use." if names else ""
         return Instrument(sensor, "wavelengths stated by the file", by_order=True, notes=(note,))
     raise OptionError(_unsettled(likely))
 

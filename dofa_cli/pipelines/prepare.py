@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dofa_cli.errors import OptionError
 from dofa_cli.pipelines.instrument import Instrument, find_instrument
 from dofa_cli.pipelines.screen import MaskOptions, Screened, masked_share, screened
 from dofa_cli.pipelines.standardise import Standardiser
@@ -121,6 +122,8 @@ def describe(paths: Sequence[str], options: SceneOptions) -> Described:
 
     Raises the errors of :mod:`dofa_cli.raster.header` and :mod:`dofa_cli.sensors.registry`.
     """
+    if options.resolution is not None and not 0 < options.resolution < float("inf"):
+        raise OptionError(f"--resolution {options.resolution:g} is not a pixel size in units of the CRS.")
     headers = tuple(read_headers(paths, options.warp, options.resolution))
     bands = [band for header in headers for band in header.bands]
     reflectance = declared_scales(bands, options.scale, options.offset) is not None

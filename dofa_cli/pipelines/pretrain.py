@@ -42,7 +42,10 @@ _DECODER = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 
 @dataclass(frozen=True)
 class PretrainReport:
-    """What a run did, or with ``dry_run`` would do; ``encoder`` is the file for ``dofa embed --weights``."""
+    """What a run did, or with ``dry_run`` would do; ``encoder`` is the file for ``dofa embed --weights``.
+
+    Of several processes one ``leads``: it wrote the files.
+    """
 
     folder: str
     encoder: str | None
@@ -55,6 +58,7 @@ class PretrainReport:
     parameters: int
     sources: list[dict[str, Any]]
     written: bool
+    leads: bool = True
 
     def to_json(self) -> str:
         """Return one JSON object."""
@@ -193,6 +197,7 @@ def _report(run: Run, progress: Progress, *, written: bool) -> PretrainReport:
         parameters=whole,
         sources=[_source_facts(run, number) for number in range(len(run.opened))],
         written=written,
+        leads=run.writes,
     )
 
 

@@ -43,7 +43,7 @@ def quicklook(file: str | Path, output: str | Path | None = None, *, overwrite: 
         raise OptionError(f"A quicklook is a .png file, not '{path.name}'.")
     with rasterio.Env(**gdal_options([str(file)])):
         header = read_header(str(file))
-        check_output(path, overwrite=overwrite)
+        check_output(path, overwrite=overwrite, inputs=[str(file)])
         figure = draw(compose(header))
     with working_file(path) as working:
         save_png(figure, working)

@@ -60,6 +60,12 @@ class Request:
     model: ModelOptions
     grid: GridOptions
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths that the run reads."""
+        others = (self.aoi, self.scene.masks.file, self.model.weights)
+        return (*self.paths, *(str(one) for one in others if one))
+
 
 @dataclass(frozen=True)
 class Run:

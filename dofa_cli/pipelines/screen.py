@@ -69,6 +69,11 @@ def _layers(headers: Sequence[Header], options: MaskOptions) -> list[QualityLaye
         )
     if options.values and not options.file:
         raise OptionError("--mask-values says which values of --mask FILE are left out; there is no --mask.")
+    idle = [name for name, on in (("--mask-snow", options.snow), ("--keep-cirrus", options.keep_cirrus)) if on]
+    if idle and not options.clouds:
+        raise OptionError(f"{' and '.join(idle)} change what --mask-clouds leaves out; it is not given.")
+    if options.dilate and not (options.clouds or options.file):
+        raise OptionError("--cloud-dilate widens what --mask-clouds or --mask leaves out; neither is given.")
     own = [QualityLayer(options.file, Screen.NONZERO)] if options.file else []
     return [*(sorted(shipped, key=lambda layer: layer.path) if options.clouds else []), *own]
 

@@ -53,18 +53,28 @@ def start_of(name: str, *, trusted: bool) -> Start:
     return Start(config, to_own_names(tensors)[0] | beside)
 
 
+def shape_of(config: RunConfig, start: Start | None) -> DofaConfig:
+    """Return the architecture that a run trains; :class:`OptionError` for settings that contradict its weights."""
+    if start is None or start.config is None:
+        return config.network.shape
+    if config.network.size or config.network.patch:
+        raise OptionError(f"--init {config.init} brings its own size and patch: leave --size and --patch out.")
+    crop, patch = config.network.crop, start.config.patch_size
+    if crop and crop % patch:
+        raise OptionError(f"--crop {crop} is no multiple of the patch of {patch} pixels that --init brings.")
+    return start.config
+
+
 def build(
     config: RunConfig,
+    shape: DofaConfig,
     start: Start | None,
     teacher_dim: int | None,
+    *,
     lists: Sequence[tuple[float, ...]],
     say: Say = lambda _: None,
 ) -> MaskedDofa:
-    """Make the network of a run; ``lists`` are all wavelength lists (µm) that it will see.
-
-    Raises :class:`OptionError` for settings that contradict the weights or name no tensor.
-    """
-    shape = _shape(config, start)
+    """Make the network of a run; ``lists`` are all wavelength lists (µm) that it will see."""
     if FIXED in config.ablation:
         fixed = partial(FixedMaskedDofa, lists=tuple(dict.fromkeys(lists)))
         return random_masked(shape, config.decoder.shape(shape), teacher_dim, config.seed, fixed)
@@ -79,7 +89,7 @@ def freeze(model: MaskedDofa, patterns: Sequence[str]) -> int:
 
     Raises :class:`OptionError` for a pattern that matches none.
     """
-    named = {name.removeprefix("encoder."): parameter for name, parameter in model.named_parameters()}
+    named = {name.removeprefix("encoder."): one for name, one in model.named_parameters() if one.requires_grad}
     for pattern in patterns:
         hit = [parameter for name, parameter in named.items() if fnmatchcase(name, pattern)]
         if not hit:
@@ -87,6 +97,8 @@ def freeze(model: MaskedDofa, patterns: Sequence[str]) -> int:
             raise OptionError(f"--freeze '{pattern}' matches no parameter. Try for instance {examples}.")
         for parameter in hit:
             parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise OptionError(f"--freeze {' '.join(patterns)} leaves nothing to train.")
     return sum(parameter.numel() for parameter in named.values() if not parameter.requires_grad)
 
 
@@ -111,18 +123,6 @@ def _own_state(path: Path) -> dict[str, Any] | None:
         return run_state.read_state(path)
     except DamagedWeights:  # said again, in other words, by whoever reads it as weights
         return None
-
-
-def _shape(config: RunConfig, start: Start | None) -> DofaConfig:
-    if start is None or start.config is None:
-        return config.network.shape
-    if config.network.size or config.network.patch:
-        raise OptionError(f"--init {config.init} brings its own size and patch: leave --size and --patch out.")
-    if config.network.crop and config.network.crop % start.config.patch_size:
-        raise OptionError(
-            f"--crop {config.network.crop} is no multiple of the patch of {start.config.patch_size} pixels."
-        )
-    return start.config
 
 
 def _begin(model: MaskedDofa, start: Start, say: Say) -> None:

@@ -18,7 +18,7 @@ from dofa_cli.sensors.schema import Sensor
 def traces(headers: Sequence[Header]) -> Traces:
     """Return what the files of one scene say of their sensor."""
     sizes = [size.width for header in headers if header.is_affine and (size := ground_pixel(header.grid))]
-    return Traces(labels(headers), names(headers), min(sizes, default=None))
+    return Traces(labels(headers), names(headers), min(sizes, default=None), folders(headers))
 
 
 def labels(headers: Sequence[Header]) -> tuple[Label, ...]:
@@ -31,9 +31,14 @@ def labels(headers: Sequence[Header]) -> tuple[Label, ...]:
 
 
 def names(headers: Sequence[Header]) -> str:
-    """Return the last three parts of each path and the tags: where sensors are named, and little else."""
-    parts = (("/".join(PurePath(header.path).parts[-3:]), *header.tags.values()) for header in headers)
+    """Return the names of files and products and the tags: where sensors are named, and little else."""
+    parts = ((header.name, PurePath(header.given_path).name, *header.tags.values()) for header in headers)
     return " ".join(part for group in parts for part in group)
+
+
+def folders(headers: Sequence[Header]) -> str:
+    """Return the two folders above each file, which may be called after a sensor and hold anything."""
+    return " ".join(sorted({"/".join(PurePath(header.path).parts[-3:-1]) for header in headers}))
 
 
 def paths_and_tags(headers: Sequence[Header]) -> str:

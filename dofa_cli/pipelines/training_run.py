@@ -5,21 +5,24 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.checkpoint import save_checkpoint
+from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.masked import MaskedDofa
 from dofa_cli.pipelines.corpus import Opened, open_source, write_list
 from dofa_cli.pipelines.run import Say
 from dofa_cli.pipelines.stopping import Stop, stop_signals
-from dofa_cli.pipelines.student import FIXED, Start, build, freeze, pick_teacher, start_of
+from dofa_cli.pipelines.student import FIXED, build, freeze, pick_teacher, shape_of, start_of
 from dofa_cli.raster.writer import explained, working_file
 from dofa_cli.training.config import RunConfig
 from dofa_cli.training.data import Batch, CropRules
@@ -28,6 +31,7 @@ from dofa_cli.training.loop import Learner, Step, evaluate, measured_masking, ne
 from dofa_cli.training.metrics import Metrics, plot_losses, read_metrics
 from dofa_cli.training.objective import Objective
 from dofa_cli.training.pictures import draw_reconstructions
+from dofa_cli.training.proxies import proxy_for
 from dofa_cli.training.schedule import Schedule, schedule
 from dofa_cli.training.state import Progress, read_state, restore, save_state
 from dofa_cli.training.stream import BatchStream
@@ -90,17 +94,23 @@ def open_run(folder: Path, config: RunConfig, runtime: Runtime, say: Say) -> Run
             "--ablation fixed-embedding has one embedding a list of bands: drop_bands and most_bands go without it."
         )
     engine = open_engine(runtime.device, config.training.precision, runtime.devices, uneven=FIXED in config.ablation)
+    say = say if engine.rank == 0 else _nothing
     start = start_of(config.init, trusted=runtime.trust_weights) if config.init else None
     teacher = _teacher(config, runtime)
-    opened = _open_sources(config, start, say)
-    network = build(config, start, teacher.dim if teacher else None, _wavelength_lists(config, opened), say)
+    shape = shape_of(config, start)
+    rules = _crop_rules(config, shape)
+    opened = _open_sources(config, rules, shape.family, say)
+    lists = _wavelength_lists(config, opened)
+    network = build(config, shape, start, teacher.dim if teacher else None, lists=lists, say=say)
     frozen = freeze(network, config.freeze)
-    objective = Objective(network, _checked_block(config, network))
-    moved = None if teacher is None else teacher.to(engine.device)
-    learner = new_learner(objective, engine, moved, config.training, config.seed)
+    objective = Objective(network, _checked_block(config, network), by_band=config.training.targets == "band")
     sources = tuple(one.source for one in opened)
-    rules = _crop_rules(config, network.encoder.config.image_size, network.patch_size)
     stream = BatchStream(sources, plan, rules, config.seed, config.training.accumulate, engine.rank)
+    if teacher is not None:
+        teacher = teacher.to(engine.device)
+        if config.distill.centre:
+            teacher = teacher.centred(_proxies(stream, engine))
+    learner = new_learner(objective, engine, teacher, config.training, config.seed)
     return Run(folder, config, runtime, plan, opened, stream, learner, frozen)
 
 
@@ -113,8 +123,9 @@ def go_on(run: Run, say: Say) -> Progress:
     progress = Progress()
     if run.path(LAST).exists():
         progress = restore(run.learner, read_state(run.path(LAST)))
-        say(f"Going on at step {progress.step} of {run.schedule.steps}.")
     if run.writes:
+        if progress.step:
+            say(f"Going on at step {progress.step} of {run.schedule.steps}.")
         _write_settings(run)
     with stop_signals(run.runtime.minutes) as stop:
         progress = _follow(run, progress, stop)
@@ -177,7 +188,7 @@ def _measure(run: Run, progress: Progress, metrics: Metrics, measured: list[Batc
         scale = [norm.mean or 0.0 for norm in opened.norms], [norm.std or 1.0 for norm in opened.norms]
         picture = run.path(f"reconstructions_{batch.source}.png")
         draw_reconstructions(
-            picture, run.learner.best_guess, batch, measured_masking(run.learner, batch, number), scale
+            picture, run.learner.best_objective, batch, measured_masking(run.learner, batch, number), scale
         )
     return progress
 
@@ -201,23 +212,21 @@ def _write_settings(run: Run) -> None:
         write_list(working, (line for one in run.opened for line in one.listed))
 
 
-def _open_sources(config: RunConfig, start: Start | None, say: Say) -> tuple[Opened, ...]:
-    shape = config.network.shape if start is None or start.config is None else start.config
-    rules = _crop_rules(config, shape.image_size, shape.patch_size)
+def _open_sources(config: RunConfig, rules: CropRules, family: str, say: Say) -> tuple[Opened, ...]:
     room = int(config.data.memory_gb * 1e9)
     opened: list[Opened] = []
     for wanted in config.sources:
         left = room - sum(one.nbytes for one in opened)
-        opened.append(open_source(wanted, config.data, rules, shape.family, left))
+        opened.append(open_source(wanted, config.data, rules, family, left))
         say(opened[-1].line)
     return tuple(opened)
 
 
-def _crop_rules(config: RunConfig, native: int, patch: int) -> CropRules:
+def _crop_rules(config: RunConfig, shape: DofaConfig) -> CropRules:
     data = config.data
     return CropRules(
-        size=config.network.crop or native,
-        patch=patch,
+        size=config.network.crop or shape.image_size,
+        patch=shape.patch_size,
         min_scale=data.min_scale,
         min_valid=data.min_valid,
         turn=data.turn,
@@ -233,6 +242,12 @@ def _teacher(config: RunConfig, runtime: Runtime) -> FrozenTeacher | None:
     return pick_teacher(config.distill.teacher, config.distill.side, **trust)
 
 
+def _proxies(stream: BatchStream, engine: Engine) -> Iterator[Tensor]:
+    """Yield what a teacher sees of the images that measure the loss."""
+    for batch in stream.measured():
+        yield proxy_for(batch.wavelengths_um).of(batch.pixels).to(engine.device)
+
+
 def _checked_block(config: RunConfig, network: MaskedDofa) -> int:
     depth = len(network.blocks)
     if not -depth <= config.distill.block < depth:
@@ -245,6 +260,10 @@ def _checked_block(config: RunConfig, network: MaskedDofa) -> int:
 def _wavelength_lists(config: RunConfig, opened: tuple[Opened, ...]) -> list[tuple[float, ...]]:
     lists = [one.source.wavelengths_um for one in opened]
     return lists + ([one.source.proxy.wavelengths_um for one in opened] if config.distils else [])
+
+
+def _nothing(_: str) -> None:
+    """Say nothing: another process says it."""
 
 
 def _bar(run: Run, progress: Progress) -> tqdm[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dofa_cli.errors import GridError
 from dofa_cli.raster.deliveries.delivery import QualityLayer, Screen
 from dofa_cli.raster.header import Header, read_header
-from dofa_cli.raster.scene import lazy_source
+from dofa_cli.raster.scene import lazy_source, overlap
 from dofa_cli.raster.source import Grid, Source
 
 SCL_UNWANTED = {0: "no data", 1: "saturated", 3: "cloud shadow", 8: "cloud, medium", 9: "cloud, high"}
@@ -38,6 +38,8 @@ class CloudOptions:
 
 def unwanted(values: NDArray[np.integer], screen: Screen, options: CloudOptions) -> NDArray[np.bool_]:
     """Tell the pixels of a quality layer (height, width) that are not to be used."""
+    if screen is not Screen.NONZERO and not np.issubdtype(values.dtype, np.integer):
+        values = np.nan_to_num(values).astype(np.int64)
     match screen:
         case Screen.SENTINEL2_SCL:
             classes = [*SCL_UNWANTED, *_switched(SCL_CIRRUS, SCL_SNOW, options)]
@@ -88,6 +90,8 @@ def widened(mask: da.Array, pixels: int) -> da.Array:
     """Widen ``True`` areas of a lazy mask (height, width) by a square of ``pixels`` on every side."""
     if pixels <= 0:
         return mask
+    if pixels >= min(mask.shape):
+        return mask.rechunk(mask.shape).map_blocks(_widen, dtype=bool, reach=pixels)
     return da.map_overlap(_widen, mask, depth=pixels, boundary=False, dtype=bool, reach=pixels)
 
 
@@ -99,6 +103,8 @@ def share_of(mask: da.Array) -> float:
 def _check(header: Header, grid: Grid) -> None:
     if (header.grid.crs is None or grid.crs is None) and not header.grid.is_same(grid):
         raise GridError(f"{header.path} has no coordinates and another size than the scene, so it cannot mask it.")
+    if grid.crs is not None and not overlap(header.grid, grid):
+        raise GridError(f"{header.path} does not touch the scene, so it cannot mask it.")
 
 
 def _switched(cirrus: int, snow: int, options: CloudOptions) -> list[int]:

@@ -122,6 +122,8 @@ def warped_header(header: Header, crs: str, resolution: float | None) -> Header:
 def with_resolution(grid: Grid, resolution: float) -> Grid:
     """Return a grid over the same ground with square pixels of ``resolution`` CRS units."""
     factor = resolution / grid.pixel_size
+    if factor > max(grid.height, grid.width):
+        raise GridError(f"A pixel of {resolution:g} CRS units is larger than the scene.")
     height, width = (max(1, round(size / factor)) for size in (grid.height, grid.width))
     return Grid(grid.transform @ rasterio.Affine.scale(factor), grid.crs, height, width)
 

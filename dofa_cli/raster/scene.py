@@ -162,7 +162,7 @@ def _target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
             raise GridError(f"{header.path} and other files of the scene do not share a coordinate system.")
         if finest.crs is None and not header.grid.is_same(finest):
             raise GridError(f"{header.path} has no coordinates and another size, so it cannot be aligned.")
-        if finest.crs is not None and not _overlap(header.grid, finest):
+        if finest.crs is not None and not overlap(header.grid, finest):
             raise GridError(f"{header.path} does not overlap the other files: it covers {_extent(header.grid)}.")
     return with_resolution(finest, resolution) if resolution else finest
 
@@ -173,7 +173,8 @@ def _ground_width(grid: Grid) -> float:
     return pixel.width if pixel else grid.pixel_size
 
 
-def _overlap(grid: Grid, other: Grid) -> bool:
+def overlap(grid: Grid, other: Grid) -> bool:
+    """Whether two grids with coordinates share some ground."""
     if grid.crs == other.crs:
         left, bottom, right, top = grid.bounds
     else:

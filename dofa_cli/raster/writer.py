@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isqrt
@@ -124,8 +124,10 @@ def working_file(path: Path) -> Iterator[Path]:
         working.unlink(missing_ok=True)
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Fail before any work: :class:`OutputExists` or :class:`OutputUnwritable`."""
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
+    """Fail before any work: :class:`OutputExists` or :class:`OutputUnwritable`; ``inputs`` are never replaced."""
+    if path.exists() and any(Path(one).exists() and path.samefile(one) for one in inputs):
+        raise OutputExists(f"{path} is an input of this run and is not overwritten. Name another file with -o.")
     if path.is_dir():
         raise OutputUnwritable(f"{path} is a folder. Name a file with -o.")
     if path.exists() and not overwrite:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dofa_cli.errors import BandMismatch
-from dofa_cli.sensors.names import BandNames, fold
+from dofa_cli.sensors.names import BandNames, fold, wavelength_in
 from dofa_cli.sensors.schema import Band, Sensor
+
+LOOSELY = 0.05
+"""Share of its wavelength by which a band of a stack in the usual order may be stated differently."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,52 @@ def choose_bands(labels: Sequence[Label], sensor: Sensor, request: str | None, f
 
 
 def _match(labels: Sequence[Label], sensor: Sensor, names: BandNames) -> dict[str, int]:
-    """Return label positions by band id; the finest pixel wins where two labels name one band."""
+    """Return label positions by band id; the finest pixel wins where two labels name one band.
+
+    Raises :class:`BandMismatch` where two labels of one size do, since they belong to several scenes.
+    """
     told = [_band_of(label, names) for label in labels]
-    if not any(told):
+    if not any(told) or (not all(told) and _agrees_with_order(labels, told, sensor)):
         told = _by_order(labels, sensor, names)
     found: dict[str, int] = {}
     for position, name in enumerate(told):
-        if name and (name not in found or labels[position].pixel_size < labels[found[name]].pixel_size):
+        if not name:
+            continue
+        if name in found and labels[position].pixel_size == labels[found[name]].pixel_size:
+            _refuse_twins(name, labels[found[name]], labels[position], names)
+        if name not in found or labels[position].pixel_size < labels[found[name]].pixel_size:
             found[name] = position
     return found
+
+
+def _refuse_twins(name: str, first: Label, second: Label, names: BandNames) -> None:
+    """Refuse two labels that both call themselves one band; wavelengths alone may well fall on the same."""
+    if all(not label.text or names.by_name(label.text) for label in (first, second)):
+        places = " and ".join(f"{label.file} (band {label.index})" for label in (first, second))
+        raise BandMismatch(
+            f"{name} stands in {places}. Give one scene at a time, or say which with --bands {name}=NUMBER,…"
+        )
+
+
+def _agrees_with_order(labels: Sequence[Label], told: Sequence[str | None], sensor: Sensor) -> bool:
+    """Whether the bands found stand where the sensor's only order of that length has them, and the others may too.
+
+    So a stack in a sensor's own order is read whole although some of its wavelengths are stated a little differently.
+    """
+    orders = [order for order in sensor.stack_orders if len(order) == len(labels)]
+    if len(orders) != 1 or any(label.in_file == 1 for label in labels):
+        return False
+    bands = sensor.by_id
+    rows = zip(labels, told, orders[0], strict=True)
+    return all(name == usual or (name is None and _is_near(label, bands[usual])) for label, name, usual in rows)
+
+
+def _is_near(label: Label, band: Band) -> bool:
+    """Whether a label says nothing, or a wavelength within a twentieth of the band's."""
+    stated = wavelength_in(label.text or "")
+    if stated is None or band.center_um is None:
+        return not label.text or _says_its_number_only(label)
+    return abs(stated - band.center_um) <= LOOSELY * band.center_um
 
 
 def _band_of(label: Label, names: BandNames) -> str | None:

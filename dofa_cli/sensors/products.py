@@ -61,6 +61,7 @@ _POSSIBLE: Ranges = _USUAL | {
 """Where they can lie at all: a scene may be nothing but cloud or snow."""
 
 BYTE = 255
+LEAST_BANDS = 3
 UNSHIFTED_LOW = 950
 """Every band above this digital number: Sentinel-2's +1000 of baseline 04.00 has probably not been taken off."""
 
@@ -79,7 +80,13 @@ def identify_product(
     product = _with_file_scale(found.product, evidence)
     if evidence.high > evidence.low and not _fits(product, evidence, _POSSIBLE):
         raise ScaleMismatch(_explain(sensor, product, evidence))
-    return Identified(product, found.how, found.warnings + _doubts(sensor, product, evidence))
+    own: tuple[str, ...] = ()
+    if wanted and (product.scale, product.offset) != (found.product.scale, found.product.offset):
+        own = (
+            f"scale {product.scale:g} and offset {product.offset:g} of the file or the options are used, not those of "
+            f"{product.id}.",
+        )
+    return Identified(product, found.how, found.warnings + own + _doubts(sensor, product, evidence))
 
 
 def assume_product(sensor: Sensor, wanted: str | None) -> Identified:
@@ -149,7 +156,8 @@ def _assumption(sensor: Sensor, product: Product, fits: Sequence[Product]) -> tu
 def _doubts(sensor: Sensor, product: Product, evidence: Evidence) -> tuple[str, ...]:
     shifted = f"{product.id}-0400"
     known = {p.id for p in sensor.products}
-    if shifted in known and evidence.scale is None and evidence.band_lows and min(evidence.band_lows) >= UNSHIFTED_LOW:
+    several = len(evidence.band_lows) >= LEAST_BANDS
+    if shifted in known and evidence.scale is None and several and min(evidence.band_lows) >= UNSHIFTED_LOW:
         return (
             f"every band lies above {UNSHIFTED_LOW}: the +1000 of processing baseline 04.00 may still be in. "
             f"If so, give --product {shifted}.",

@@ -22,6 +22,7 @@ COMPLETE = 0.9
 WORTH_TELLING = 0.7
 """Candidates with less are not listed."""
 _NAMED, _PRODUCT, _PATTERN, _BANDS, _ORDER, _COVERAGE, _PIXEL = 1.5, 1.5, 0.5, 1.0, 0.4, 0.5, 0.3
+_FOLDER = 0.35
 _SMALLEST_TOLERANCE_UM = 0.01
 _SAME_SIZE, _TOO_FINE = 0.1, 0.7
 """Pixels of a sensor differ by less than the one share; below the other of its finest they are not its own."""
@@ -29,11 +30,15 @@ _SAME_SIZE, _TOO_FINE = 0.1, 0.7
 
 @dataclass(frozen=True)
 class Traces:
-    """What a scene shows without its pixels: band labels, paths and tags as text, ground size of a pixel in metres."""
+    """What a scene shows without its pixels.
+
+    ``names`` are those of files and tags as text, ``folders`` those of folders; ``pixel_m`` is a pixel's size in metres.
+    """
 
     labels: tuple[Label, ...]
     names: str
     pixel_m: float | None = None
+    folders: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,8 @@ def weigh(traces: Traces, sensor: Sensor) -> Candidate:
         _by_bands(traces.labels, sensor, bands),
         _by_wavelengths(traces.labels, sensor, bands),
         _by_pattern(traces.labels, sensor),
-        _by_name(traces.names, sensor),
-        _by_product(traces.names, sensor),
+        _by_name(traces.names, sensor) or _by_folder(traces.folders, sensor),
+        _by_product(f"{traces.names} {traces.folders}", sensor),
         _by_pixel(traces.pixel_m, sensor, bands),
     )
     return Candidate(sensor, bands, tuple(clue for clue in found if clue), len(bands) / len(traces.labels))
@@ -174,11 +179,22 @@ def _by_pattern(labels: Sequence[Label], sensor: Sensor) -> Clue | None:
 
 
 def _by_name(names: str, sensor: Sensor) -> Clue | None:
-    """Look for the sensor's id or aliases among the words of paths and tags, alone or two in a row."""
+    hit = _alias_in(names, sensor)
+    return Clue(f"'{hit}' in the name", _NAMED) if hit else None
+
+
+def _by_folder(folders: str, sensor: Sensor) -> Clue | None:
+    """Take a folder's name for a hint, which never decides: folders hold what is put into them."""
+    hit = _alias_in(folders, sensor)
+    return Clue(f"'{hit}' in the folder", _FOLDER) if hit else None
+
+
+def _alias_in(names: str, sensor: Sensor) -> str | None:
+    """Look for the sensor's id or aliases among the words of a text, alone or two in a row."""
     words = [word.lower() for word in re.split(r"[^A-Za-z0-9]+", names) if word]
     spoken = {*words, *(first + second for first, second in pairwise(words))}
     hits = [alias for alias in (sensor.id, *sensor.aliases) if re.sub(r"[^a-z0-9]", "", alias.lower()) in spoken]
-    return Clue(f"'{hits[0]}' in the name", _NAMED) if hits else None
+    return hits[0] if hits else None
 
 
 def _by_product(names: str, sensor: Sensor) -> Clue | None:

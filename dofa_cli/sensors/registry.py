@@ -77,7 +77,9 @@ def entry(name: str) -> Entry:
     if wanted in found:
         return _entry(wanted, found)
     known = entries()
-    by_alias = {_fold(alias): one for one in known for alias in _names(one.sensor)}
+    rank = {layer.name: number for number, layer in enumerate(layers())}
+    lowest_first = sorted(known, key=lambda one: -rank[one.layer])
+    by_alias = {_fold(alias): one for one in lowest_first for alias in _names(one.sensor)}
     if hit := by_alias.get(_fold(name)):
         return hit
     raise UnknownSensor(f"No sensor '{name}'. {_suggestion(name, [one.sensor for one in known])}")

@@ -77,13 +77,17 @@ class Decoder(_Table):
 
 
 class Distill(_Table):
-    """The teacher and how much it counts; ``share`` of each batch is shown to it, at ``side`` pixels if given."""
+    """The teacher and how much it counts; ``share`` of each batch is shown to it, at ``side`` pixels if given.
+
+    ``centre`` takes the mean feature of the images that measure the loss from each of the teacher's.
+    """
 
     teacher: str = "efficientnet-lite0"
     weight: Weight = 1.0
     block: int = PENULTIMATE
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     side: Positive | None = None
+    centre: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -138,7 +142,10 @@ class SourceConfig(_Table):
 
 
 class Training(_Table):
-    """Optimisation; ``lr`` is the peak learning rate, ``warmup`` counts steps, ``clip`` bounds the gradient's norm."""
+    """Optimisation; ``lr`` is the peak learning rate, ``warmup`` counts steps, ``clip`` bounds the gradient's norm.
+
+    ``targets`` says what of a hidden patch is standardised together: the whole patch, as published, or each band.
+    """
 
     steps: Positive = 10_000
     batch: Positive = 256
@@ -147,6 +154,7 @@ class Training(_Table):
     warmup: Annotated[int, Field(ge=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    targets: Literal["patch", "band"] = "patch"
     clip: Weight | None = 3.0
     ema: Share = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

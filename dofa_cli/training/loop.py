@@ -58,6 +58,11 @@ class Learner:
         averaged: Any = self.average.module
         return averaged  # type: ignore[no-any-return]
 
+    @property
+    def best_objective(self) -> Objective:
+        """The losses of the averaged network where there is one."""
+        return self.objective.of(self.best_guess)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -118,12 +123,12 @@ def steps(learner: Learner, stream: BatchStream, first: int, workers: int = 1) -
 
 def evaluate(learner: Learner, measured: Sequence[Batch]) -> dict[str, float]:
     """Return the reconstruction loss of each batch by its source, under masks that never change."""
-    network = learner.best_guess
+    objective = learner.best_objective
     found = {}
     for number, batch in enumerate(measured):
         example = _example(learner, batch, learner.settings.mask_ratio, MEASURING, number, teach=False)
         with torch.no_grad(), learner.engine.arithmetic():
-            losses = Objective(network, learner.objective.block)(example)
+            losses = objective(example)
         found[batch.source] = float(losses["reconstruction"])
     return found
 

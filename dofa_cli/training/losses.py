@@ -9,18 +9,22 @@ from torch import Tensor
 VARIANCE_FLOOR = 1e-6
 
 
-def normalised(patches: Tensor) -> Tensor:
-    """Standardise each patch (N, M, P) by its own mean and unbiased variance over pixels and bands.
+def normalised(patches: Tensor, bands: int = 1) -> Tensor:
+    """Standardise each patch (N, M, P) by its own mean and unbiased variance: (x − mean) / √(var + 10⁻⁶).
 
-    (x − mean) / √(var + 10⁻⁶), as published.
+    As published over all its pixels and bands together (``bands`` = 1), or each of its ``bands`` by itself. Computed by
+    a layer norm, which is several times as quick and divides by the biased variance.
     """
-    mean, var = patch_statistics(patches)
-    return (patches - mean) / (var + VARIANCE_FLOOR).sqrt()
+    by_band = _by_band(patches, bands)
+    count = by_band.shape[-1]
+    biased = (count - 1) / count
+    return _by_pixel(F.layer_norm(by_band, (count,), eps=VARIANCE_FLOOR * biased) * biased**0.5)
 
 
-def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and unbiased variance of each patch (N, M, P), both (N, M, 1)."""
-    return patches.mean(dim=-1, keepdim=True), patches.var(dim=-1, keepdim=True)
+def restored(predicted: Tensor, patches: Tensor, bands: int = 1) -> Tensor:
+    """Give predictions (N, M, P) of standardised patches the mean and variance that ``patches`` (N, M, P) have."""
+    var, mean = torch.var_mean(_by_band(patches, bands), dim=-1, keepdim=True)
+    return _by_pixel(_by_band(predicted, bands) * (var + VARIANCE_FLOOR).sqrt() + mean)
 
 
 def masked_error(predicted: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
@@ -28,9 +32,9 @@ def masked_error(predicted: Tensor, target: Tensor, counted: Tensor | None = Non
 
     0 where none counts.
     """
-    error = (predicted.float() - target).square().mean(dim=-1)  # (N, M)
     if counted is None:
-        return error.mean()
+        return F.mse_loss(predicted.float(), target)
+    error = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=-1)  # (N, M)
     weight = counted.to(error.dtype)
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
@@ -40,6 +44,11 @@ def distillation(student: Tensor, teacher: Tensor) -> Tensor:
     return -F.cosine_similarity(student.float(), teacher.float(), dim=-1).mean()
 
 
-def mean_of(losses: list[Tensor]) -> float:
-    """Return the mean of scalar losses as a number."""
-    return float(torch.stack(losses).mean()) if losses else float("nan")
+def _by_band(patches: Tensor, bands: int) -> Tensor:
+    """View patches (N, M, P), ordered (pixel, band), as (N, M, bands, P / bands)."""
+    return patches.reshape(*patches.shape[:-1], -1, bands).transpose(-1, -2)
+
+
+def _by_pixel(by_band: Tensor) -> Tensor:
+    """Undo :func:`_by_band`."""
+    return by_band.transpose(-1, -2).flatten(-2)

@@ -39,23 +39,36 @@ class Losses:
 
 
 class Objective(nn.Module):
-    """The network with its losses; ``block`` is the one whose output is compared with a teacher's."""
+    """The network with its losses.
 
-    def __init__(self, model: MaskedDofa, block: int) -> None:
+    ``block`` is the one whose output is compared with a teacher's; with ``by_band`` each band of a hidden patch is
+    standardised by itself, otherwise all together as published.
+    """
+
+    def __init__(self, model: MaskedDofa, block: int, *, by_band: bool = False) -> None:
         super().__init__()
         self.model = model
         self.block = block
+        self.by_band = by_band
 
     def forward(self, example: Example) -> dict[str, Tensor]:
         """Return the losses ``reconstruction`` and, where a teacher took part, ``distillation``."""
         pixels, masking = example["pixels"], Masking(example["visible"], example["hidden"])
         predicted = self.model(pixels, example["wavelengths_um"], masking)
-        target = normalised(hidden_patches(pixels, self.model.patch_size, masking))
+        target = normalised(hidden_patches(pixels, self.model.patch_size, masking), self.groups(pixels))
         losses = {"reconstruction": masked_error(predicted, target, example.get("counted"))}
         if "taught" in example and self.model.projector is not None:
             feature = self.model.feature(example["proxy"], example["proxy_um"], self.block)
             losses["distillation"] = distillation(self.model.projector(feature), example["taught"])
         return losses
+
+    def groups(self, pixels: Tensor) -> int:
+        """Return how many groups of values of a patch of pixels (N, bands, H, W) are standardised by themselves."""
+        return pixels.shape[1] if self.by_band else 1
+
+    def of(self, model: MaskedDofa) -> Objective:
+        """Return the same losses of another network."""
+        return Objective(model, self.block, by_band=self.by_band)
 
 
 def example_of(batch: Batch, masking: Masking, taught: Tensor | None) -> Example:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dofa_cli.model.masked import MaskedDofa, Masking, hidden_patches, patchify, unpatchify
+from dofa_cli.model.masked import Masking, hidden_patches, patchify, unpatchify
 from dofa_cli.raster.writer import working_file
 from dofa_cli.training.data import Batch
-from dofa_cli.training.losses import VARIANCE_FLOOR, patch_statistics
+from dofa_cli.training.losses import restored
+from dofa_cli.training.objective import Objective
 from dofa_cli.training.proxies import proxy_for
 
 SHOWN = 4
@@ -22,17 +23,17 @@ STRETCH = (2, 98)
 GREY = 0.5
 
 
-def reconstruct(network: MaskedDofa, batch: Batch, masking: Masking) -> tuple[Tensor, Tensor]:
+def reconstruct(objective: Objective, batch: Batch, masking: Masking) -> tuple[Tensor, Tensor]:
     """Return standardised pixels (N, bands, s, s) with hidden patches as predicted, and where those are (N, 1, s, s).
 
     Predictions are of patches standardised by themselves, so each takes mean and variance of the hidden patch.
     """
+    network = objective.model
     pixels, patch = batch.pixels, network.patch_size
     grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
     with torch.no_grad():
         predicted = network(pixels, batch.wavelengths_um, masking).float()
-    mean, var = patch_statistics(hidden_patches(pixels, patch, masking))
-    values = predicted * (var + VARIANCE_FLOOR).sqrt() + mean
+    values = restored(predicted, hidden_patches(pixels, patch, masking), objective.groups(pixels))
     patches = patchify(pixels, patch)
     filled = patches.scatter(1, masking.hidden[..., None].expand_as(values), values)
     hidden = masking.mask[..., None].expand(-1, -1, patch * patch)
@@ -40,7 +41,7 @@ def reconstruct(network: MaskedDofa, batch: Batch, masking: Masking) -> tuple[Te
 
 
 def draw_reconstructions(
-    path: Path, network: MaskedDofa, batch: Batch, masking: Masking, scale: tuple[Sequence[float], Sequence[float]]
+    path: Path, objective: Objective, batch: Batch, masking: Masking, scale: tuple[Sequence[float], Sequence[float]]
 ) -> None:
     """Write a picture of some crops: as they are, as the network sees them, and as it completes them.
 
@@ -49,7 +50,7 @@ def draw_reconstructions(
     """
     from matplotlib.figure import Figure
 
-    completed, hidden = reconstruct(network, batch, masking)
+    completed, hidden = reconstruct(objective, batch, masking)
     shown = [_colours(x[:SHOWN].cpu(), batch.wavelengths_um, scale) for x in (batch.pixels, completed)]
     low, high = np.percentile(shown[0], STRETCH, axis=(0, 1, 2))
     original, whole = (np.clip((x - low) / np.maximum(high - low, 1e-6), 0, 1) for x in shown)

@@ -55,7 +55,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote; :class:`DamagedWeights` if it is something else."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = (str(error).strip() or "unexpected end").splitlines()[0]
         raise DamagedWeights(
             f"{path} is damaged ({reason}). Delete it and run again, with --init best.pt if it is whole."

@@ -7,8 +7,10 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from threading import Barrier
 
 import numpy as np
+import torch
 
 from dofa_cli.training.data import Batch, CropRules, Source, batch_size, draw_batch, random_numbers
 from dofa_cli.training.schedule import Schedule
@@ -49,6 +51,7 @@ class BatchStream:
         keys = ((step, part) for step in range(first, self.schedule.steps) for part in range(self.parts))
         pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            _with_one_torch_thread(pool, workers)
             try:
                 pending.extend(pool.submit(self.batch, *key) for key in islice(keys, AHEAD))
                 while pending:
@@ -66,6 +69,21 @@ class BatchStream:
             rng = random_numbers(self.seed, MEASURING, number)
             batches.append(draw_batch(source, source.held_out or source.images, count, rules, rng))
         return batches
+
+
+def _with_one_torch_thread(pool: ThreadPoolExecutor, workers: int) -> None:
+    """Start the threads of a pool, each without helpers of torch's that would take the network's processors away."""
+    before = torch.get_num_threads()
+    started = Barrier(workers + 1)
+    for _ in range(workers):
+        pool.submit(_start, started)
+    started.wait()
+    torch.set_num_threads(before)  # the setting of a thread that runs, and of those that start later
+
+
+def _start(started: Barrier) -> None:
+    torch.set_num_threads(1)
+    started.wait()
 
 
 def choose(sources: Sequence[Source], weights: Mapping[str, float], rng: np.random.Generator) -> Source:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,13 +43,17 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class FrozenTeacher:
-    """A module and how to call it; pixels are resampled to ``side`` first, if given."""
+    """A module and how to call it; pixels are resampled to ``side`` first, if given.
+
+    ``centre`` (D,) is taken from every feature.
+    """
 
     name: str
     dim: int
     module: nn.Module
     call: Callable[[Tensor], Any]
     side: int | None = None
+    centre: Tensor | None = None
 
     def to(self, device: torch.device) -> FrozenTeacher:
         """Move the network to a device."""
@@ -65,7 +69,17 @@ class FrozenTeacher:
         with torch.no_grad():
             if self.side is not None and pixels.shape[-1] != self.side:
                 pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", antialias=True)
-            return vector(self.call(pixels))
+            found = vector(self.call(pixels))
+            return found if self.centre is None else found - self.centre.to(found)
+
+    def centred(self, samples: Iterable[Tensor]) -> FrozenTeacher:
+        """Return the teacher with the mean feature of ``samples``, batches of proxies, taken from every feature.
+
+        Features that are never negative, such as those after a ReLU, all point the same way, and an angle between them
+        tells little.
+        """
+        means = [self.feature(proxies).float().mean(dim=0) for proxies in samples]
+        return replace(self, centre=torch.stack(means).mean(dim=0))
 
 
 def vector(output: Any) -> Tensor:
@@ -136,7 +150,7 @@ def program(path: Path, *, trusted: bool, side: int | None = None) -> FrozenTeac
             warnings.simplefilter("ignore")  # both loaders announce their retirement to their own developers
             exported = is_exported(path)
             network: Any = torch.export.load(path).module() if exported else _torchscript(path)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise DamagedWeights(f"{path} cannot be loaded as a program: {_first_line(error)}") from None
     return _tried(path.name, network, network, side, frozen=exported)
 

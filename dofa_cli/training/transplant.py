@@ -68,8 +68,8 @@ def fit_generator(
         error.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         rate.step()
-        on_step(step, float(error))
-    return float(error)
+        on_step(step, float(error.detach()))
+    return float(error.detach())
 
 
 def _relative(found: Tensor, wanted: Tensor) -> Tensor:

@@ -201,6 +201,35 @@ def test_values_of_a_mask_that_are_no_numbers(here, scene, weights):
     refused(arguments, 2, "cloud", "whole numbers", out=here)
 
 
+@pytest.mark.parametrize("written", ["scene.tif", "./../{here}/scene.tif"])
+def test_an_input_is_never_the_output(here, weights, written):
+    sentinel2_scene(here / "scene.tif", 64, 64)
+    before = (here / "scene.tif").read_bytes()
+    arguments = ["scene.tif", "--weights", weights, "--sensor", "sentinel2", "--overwrite"]
+    refused([*arguments, "-o", written.format(here=here.name)], 41, "is an input", out=here)
+    assert (here / "scene.tif").read_bytes() == before
+
+
+@pytest.mark.parametrize("resolution", ["-5", "0", "nan", "inf", "1e9"])
+def test_a_resolution_that_is_none(here, scene, weights, resolution):
+    code = 17 if resolution == "1e9" else 2
+    refused([scene, "--sensor", "sentinel2", "--weights", weights, "--resolution", resolution], code, out=here)
+
+
+@pytest.mark.parametrize("option", [["--mask-snow"], ["--keep-cirrus"], ["--cloud-dilate", "3"]])
+def test_options_of_masks_that_are_not_asked_for(here, scene, weights, option):
+    refused([scene, "--sensor", "sentinel2", "--weights", weights, *option], 2, option[0], "--mask-clouds", out=here)
+
+
+def test_a_mask_of_another_place(here, scene, weights):
+    far = rasterio.Affine(10, 0, 900000, 0, -10, 1000000)
+    write_raster(here / "mask.tif", np.ones((1, 8, 8), np.uint8), transform=far)
+    arguments = [scene, "--sensor", "sentinel2", "--weights", weights, "--mask", "mask.tif"]
+    refused(arguments, 17, "does not touch", out=here)
+        [scene, "--sensor", "sentinel2", "--weights", weights, "--mask", "mask.tif"], 17, "does not touch", out=here
+    )
+
+
 def test_a_folder_without_a_product(here, weights):
     (here / "empty").mkdir()
     refused(["empty", "--weights", weights], 12, "empty", "folder", "Name the raster files", out=here)

@@ -132,3 +132,27 @@ def test_suggest_tells_what_a_run_would_take(tmp_path, unnamed):
     assert not nothing.stated_wavelengths
     stated = suggest([str(stating(tmp_path / "cube.tif", reflectance(3, 20, 20), THREE))])
     assert stated.stated_wavelengths
+
+
+def test_a_folders_name_alone_decides_nothing(tmp_path):
+    (tmp_path / "landsat7").mkdir()
+    names = ("blue", "green", "red", "nir", "swir16", "swir22")
+    path = write_raster(tmp_path / "landsat7" / "scene.tif", reflectance(6, 20, 20), names)
+    with pytest.raises(OptionError, match="landsat7"):
+        found([path])
+
+
+def test_a_recognised_sensor_whose_wavelengths_vary_takes_those_of_the_file(tmp_path):
+    centres = tuple(np.linspace(0.4, 2.45, 60).round(4))
+    instrument = found([stating(tmp_path / "aviris_scene.tif", reflectance(60, 20, 20), centres)])
+    assert instrument.by_order
+    assert [band.center_um for band in instrument.sensor.bands] == list(centres)
+
+
+def test_another_sensor_than_the_products_own_is_told(tmp_path):
+    (tmp_path / "S2A_MSIL1C_20170216T102101_N0204_R065_T33UUU_20170216T102204.SAFE" / "GRANULE").mkdir(parents=True)
+    folder = next(tmp_path.glob("*.SAFE"))
+    for name in ("B02", "B03", "B04"):
+        write_raster(folder / f"T33UUU_20170216T102101_{name}.jp2", reflectance(1, 64, 64), driver="JP2OpenJPEG")
+    instrument = found([folder], "landsat8")
+    assert any("metadata say sentinel2" in note for note in instrument.notes)

@@ -86,7 +86,7 @@ CASES = [
     Case("Landsat 7 DN", "landsat7/stars_olinda/*.tif", sensor("landsat7"), alone="landsat7"),
     Case("WorldView-2 multispectral", "worldview/solaris_rotterdam/ms1.tif", sensor("worldview2", bands=WV2)),
     Case("WorldView-2 panchromatic", "worldview/solaris_rotterdam/pan1.tif", sensor("worldview2", bands="PAN=1")),
-    Case("aerial RGB 0.1 m", "aerial_rgb/deepforest/*.tif", sensor("aerial-rgb"), alone="aerial-rgb"),
+    Case("aerial RGB 0.1 m", "aerial_rgb/deepforest/*.tif", sensor("aerial-rgb")),
     Case("aerial CIR 0.2 m", "aerial_rgb/treesatai_sample/*.tif", sensor("aerial-rgbn", bands="N=1,R=2,G=3,B=4")),
     Case("MODIS 250 m", "modis/rioxarray/MODIS_ARRAY.nc", sensor("modis", bands="B01=1"), SMALL),
     Case("HLS, order unverified", "hls/terratorch_chip/*.tif", sensor("hls-s30", bands="B02=1,B03=2,B04=3"), SMALL),

@@ -134,3 +134,14 @@ def test_masks_read_the_same_tile_by_tile(tif, stack):
     for window, pixels in zip(windows, read_windows(masked, windows), strict=True):
         np.testing.assert_array_equal(pixels.valid, every[window.slices])
     assert 0.1 < every.mean() < 0.9
+
+
+def test_widening_by_more_than_the_scene_takes_it_whole():
+    mask = da.zeros((20, 30), chunks=8, dtype=bool)
+    assert not widened(mask, 5000).compute().any()
+    assert widened(da.from_array(np.eye(20, 30, dtype=bool), chunks=8), 5000).compute().all()
+
+
+def test_a_layer_of_decimals_is_read_as_the_whole_numbers_it_holds():
+    values = np.array([[21824.0, 22280.0, np.nan]], np.float32)
+    assert unwanted(values, Screen.LANDSAT_QA_PIXEL, PLAIN).tolist() == [[False, True, False]]

@@ -164,8 +164,16 @@ class TestFileNames:
         labels = files("x_B02_60m.jp2", "x_B02_10m.jp2", "x_B02_20m.jp2", pixels=(60, 10, 20))
         assert chosen(labels) == {"B02": 1}
 
-    def test_of_two_equally_fine_the_first_is_taken(self):
-        assert chosen(files("a_B02.tif", "b_B02.tif")) == {"B02": 0}
+    def test_two_equally_fine_ones_belong_to_two_scenes(self):
+        with pytest.raises(BandMismatch, match=r"B02 stands in a_B02\.tif .* and b_B02\.tif .*one scene at a time"):
+            chosen(files("a_B02.tif", "b_B02.tif"))
+
+    def test_a_stack_in_the_usual_order_may_state_its_wavelengths_a_little_differently(self):
+        mine = from_wavelengths((0.65, 0.55, 0.47, 0.84))
+        labels = [Label("x.tif", n, 4, text) for n, text in enumerate(("R 650nm", "G 560nm", "B 480nm", "N 830nm"), 1)]
+        assert choose_bands(labels, mine, None, "dofa_v1").positions == (0, 1, 2, 3)
+        labels[2] = Label("x.tif", 3, 4, "B 600nm")
+        assert len(choose_bands(labels, mine, None, "dofa_v1").positions) < 4
 
 
 class TestUnnamedStacks:
