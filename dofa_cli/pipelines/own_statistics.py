@@ -73,6 +73,7 @@ def measure(sensor: Sensor, scenes: Sequence[str]) -> Measured:
     :func:`~dofa_cli.pipelines.prepare.prepare_scene`.
     """
     totals: dict[str, Moments] = {}
+    held: dict[str, frozenset[str]] = {}
     products: dict[str, str] = {}
     settled: Product | None = None
     with rasterio.Env(**gdal_options(scenes)):
@@ -80,11 +81,19 @@ def measure(sensor: Sensor, scenes: Sequence[str]) -> Measured:
             prepared, sample = _sampled(sensor, path)
             settled = prepared.product
             products.setdefault(settled.id, path)
-            for name, found in _moments(sensor, prepared, sample):
+            moments = dict(_moments(sensor, prepared, sample))
+            held[path] = frozenset(moments)
+            for name, found in moments.items():
                 totals[name] = totals[name] + found if name in totals else found
     if settled is None or len(products) > 1:
         told = ", ".join(f"{clean(path)} is {name}" for name, path in products.items())
         raise OptionError(f"--stats-from needs scenes of one product: {told}.")
+    for path, bands in held.items():
+        if lacking := [band.id for band in sensor.bands if band.id in totals and band.id not in bands]:
+            raise OptionError(
+                f"--stats-from needs scenes with the same bands: {clean(path)} has no {listed(lacking)}, or no valid "
+                "pixel of them."
+            )
     measured = tuple(band.id for band in sensor.bands if band.id in totals)
     return Measured(tuple(_tables(sensor, settled, totals, scenes)), measured, tuple(_notices(sensor, totals)))
 
@@ -171,6 +180,6 @@ def _source(scenes: Sequence[str]) -> str:
 
 def _notices(sensor: Sensor, totals: Mapping[str, Moments]) -> Iterator[str]:
     if absent := [band.id for band in sensor.bands if band.id not in totals]:
-        yield f"no statistics for {listed(absent)}, which have no valid pixel in the scenes."
+        yield f"no statistics for {listed(absent)}, which the scenes do not have, or without any valid pixel."
     if flat := [name for name, found in totals.items() if found.variance**0.5 <= SMALLEST_STD]:
         yield f"the same value everywhere in the scenes, so 1 stands for the deviation: {listed(flat)}."

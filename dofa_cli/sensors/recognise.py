@@ -32,7 +32,8 @@ _SAME_SIZE, _TOO_FINE = 0.1, 0.7
 class Traces:
     """What a scene shows without its pixels.
 
-    ``names`` are those of files and tags as text, ``folders`` those of folders; ``pixel_m`` is a pixel's size in metres.
+    ``names`` are those of files and tags as text, ``folders`` those of folders; ``pixel_m`` is a pixel's size on the
+    ground in metres.
     """
 
     labels: tuple[Label, ...]

@@ -226,8 +226,6 @@ def test_a_mask_of_another_place(here, scene, weights):
     write_raster(here / "mask.tif", np.ones((1, 8, 8), np.uint8), transform=far)
     arguments = [scene, "--sensor", "sentinel2", "--weights", weights, "--mask", "mask.tif"]
     refused(arguments, 17, "does not touch", out=here)
-        [scene, "--sensor", "sentinel2", "--weights", weights, "--mask", "mask.tif"], 17, "does not touch", out=here
-    )
 
 
 def test_a_folder_without_a_product(here, weights):
