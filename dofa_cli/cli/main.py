@@ -12,6 +12,7 @@ from dofa_cli import __version__
 from dofa_cli.cli import sensors, weights
 from dofa_cli.cli.embed import embed
 from dofa_cli.cli.info import info
+from dofa_cli.cli.pretrain import pretrain
 from dofa_cli.cli.quicklook import quicklook
 from dofa_cli.errors import DofaError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(embed)
 app.command()(info)
 app.command()(quicklook)
+app.command()(pretrain)
 app.add_typer(sensors.app, name="sensors")
 app.add_typer(weights.app, name="weights")
 

@@ -33,7 +33,7 @@ def test_nothing_is_generated_any_more(fixed):
 
 def test_it_learns_from_several_sensors(fixed, source_of, schedule_of, rules):
     learner = new_learner(Objective(fixed, -2), OneProcess("cpu", "float32"), None, Training(precision="float32"), 0)
-    stream = BatchStream((source_of(), source_of("radar", RADAR)), schedule_of(40, 16, rgb=1.0, radar=1.0), rules, 0)
+    stream = BatchStream((source_of(), source_of("radar", RADAR)), schedule_of(30, 8, rgb=1.0, radar=1.0), rules, 0)
     found = list(steps(learner, stream, 0))
     for name in ("rgb", "radar"):
         own = [step.reconstruction for step in found if step.sources == (name,)]

@@ -182,9 +182,9 @@ class TestTransplant:
         state = self.transformer(network)
         errors = []
         left = fit_generator(
-            network.encoder.patch_embed, state, steps=150, on_step=lambda _, error: errors.append(error)
+            network.encoder.patch_embed, state, steps=80, on_step=lambda _, error: errors.append(error)
         )
-        assert left < 0.1 * errors[0]
+        assert left < 0.3 * errors[0]
         with torch.no_grad():
             kernel, _ = network.encoder.patch_embed.kernel(torch.tensor(RED_GREEN_BLUE))
         wanted = state["patch_embed.proj.weight"]
