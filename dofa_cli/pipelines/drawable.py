@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dofa_cli.errors import DamagedRaster
+from dofa_cli.errors import DamagedRaster, SceneError
 from dofa_cli.pipelines.prepare import Prepared, SceneOptions, describe, prepare_scene
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.header import FileBand, Header
@@ -33,6 +33,14 @@ class Candidate:
 
     paths: Paths
     headers: tuple[Header, ...]
+
+    @property
+    def name(self) -> str:
+        """What to call it in an error: its file, or the folder that was taken as one scene."""
+        if len(self.paths) == 1:
+            return self.paths[0]
+        folder = Path(self.paths[0]).parent
+        return f"{folder}, taken as one scene ('{folder}/*' gives a scene a file)"
 
     @property
     def structure(self) -> Any:
@@ -159,6 +167,8 @@ def _prepared(group: Sequence[Candidate], options: SceneOptions, family: str) ->
             found[candidate.paths] = prepare_scene(describe(candidate.paths, options), options, family)
         except DamagedRaster:
             continue
+        except SceneError as error:
+            raise type(error)(f"{candidate.name}: {error}") from None
     return {paths: one for paths, one in found.items() if one.valid_share > 0} or found
 
 

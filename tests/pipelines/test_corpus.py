@@ -163,6 +163,17 @@ class TestErrors:
             opened(tmp_path / "*.tif")
         assert opened(tmp_path / "*.tif", bands="rgb").source.bands == ("B04", "B03", "B02")
 
+    def test_what_is_wrong_with_a_scene_comes_with_its_name(self, tmp_path):
+        write_raster(tmp_path / "odd.tif", reflectance(5, 40, 40))
+        with pytest.raises(BandMismatch, match=r"odd\.tif: The file has 5 bands"):
+            opened(tmp_path / "*.tif")
+
+    def test_a_folder_of_scenes_is_told_from_a_scene(self, tmp_path):
+        for number in range(2):
+            sentinel2_scene(tmp_path / f"{number}.tif", 40, 40)
+        with pytest.raises(SceneError, match=r"taken as one scene \('.*/\*' gives a scene a file\): "):
+            opened(tmp_path)
+
 
 class TestHeldOut:
     def test_images_are_evenly_spread_and_not_trained_on(self, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -242,3 +243,40 @@ class TestWavelengthsByHand:
     def test_text_that_is_no_numbers_is_refused_with_an_example(self, text):
         with pytest.raises(BadWavelengths, match=r"Write 0\.665,0\.56,0\.49"):
             parse_wavelengths(text)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a package that brings a sensor of its own and one of a built-in's id."""
+    package = tmp_path / "fieldkit_sensors"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "mine.toml").write_text(SMALL)
+    (package / "naip.toml").write_text(SMALL.replace('"mine"', '"naip"'))
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("fieldkit", "fieldkit_sensors", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINTS else [])
+    registry._package_layers.cache_clear()
+    yield package
+    registry._package_layers.cache_clear()
+
+
+class TestPackages:
+    def test_sensors_of_a_package_are_found_before_the_built_in_ones(self, installed):
+        found = registry.entry("mine")
+        assert (found.file.path, found.layer) == (installed / "mine.toml", "package fieldkit_sensors")
+        assert registry.entry("naip").file.path == installed / "naip.toml"
+        assert [path.parent.name for path in registry.entry("naip").hidden] == ["aerial"]
+
+    @pytest.mark.usefixtures("installed")
+    def test_the_users_own_come_before_those_of_a_package(self, tmp_path, monkeypatch):
+        own = tmp_path / "own"
+        own.mkdir()
+        (own / "mine.toml").write_text(SMALL)
+        monkeypatch.setenv(registry.SEARCH_PATH, str(own))
+        assert registry.entry("mine").file.path == own / "mine.toml"
+
+    def test_an_alias_of_the_users_own_goes_before_a_built_in_one(self, tmp_path, monkeypatch):
+        (tmp_path / "mine.toml").write_text(SMALL.replace('kind = "optical"', 'kind = "optical"\naliases = ["s2a"]'))
+        monkeypatch.setenv(registry.SEARCH_PATH, str(tmp_path))
+        assert registry.sensor("S2A").id == "mine"
