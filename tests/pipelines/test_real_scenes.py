@@ -185,8 +185,8 @@ Mean and standard deviation of the bands after each scene's rule, which the weig
 Means lie within ±1.5 and stds within 0.3 to 3 but for the scenes with a reason. Where values are digital numbers, or
 wavelengths alone are known, scenes are standardised by their own statistics (means 0, stds 1). *Found without a flag*
 is the sensor that is taken when none is given; where it is empty, the run asks. Written by
-`python tests/pipelines/test_real_scenes.py`, asserted by the tests; `python benchmarks/recognise_scenes.py FOLDER` prints
-what is found of every scene below a folder. MATLAB and HDF5 arrays without a raster structure are not scenes: convert
+`python tests/pipelines/test_real_scenes.py`, asserted by the tests; `python benchmarks/recognise_scenes.py FOLDER`
+prints what is found of every scene below a folder. MATLAB and HDF5 arrays without a raster structure are not scenes: convert
 them first.
 
 {head}
