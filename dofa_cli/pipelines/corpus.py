@@ -67,11 +67,12 @@ def open_source(wanted: SourceConfig, data: Data, rules: CropRules, family: str,
     when no file matches, :class:`SceneError` when nothing is left, and what :mod:`dofa_cli.pipelines.prepare` raises.
     """
     excluded = excluded_contents(data.exclude)
-    uses: dict[Paths, str] = {}
-    candidates = list(_candidates(wanted, excluded, uses))
+    found = list(_scenes(wanted, excluded))
     images: list[tuple[Image, Ruled]] = []
     standardisers: dict[tuple[BandNorm, ...], Standardiser] = {}
     nbytes = 0
+    candidates = [scene.candidate for scene in found if scene.candidate]
+    uses = {scene.paths: scene.use for scene in found}
     for ruled in with_rules(candidates, options_of(wanted), family):
         standardise = standardisers.setdefault(ruled.norms, Standardiser(ruled.norms, CPU))
         image = image_of(ruled, standardise, rules.side(wanted.zoom), room - nbytes)
@@ -96,7 +97,8 @@ def open_source(wanted: SourceConfig, data: Data, rules: CropRules, family: str,
         batch=wanted.batch,
         most_bands=wanted.most_bands,
     )
-    return Opened(source, norms, tuple(_listed(wanted.name, uses)), nbytes)
+    listed = (Listed(wanted.name, *pair, uses[scene.paths]) for scene in found for pair in scene.files)
+    return Opened(source, norms, tuple(listed), nbytes)
 
 
 def options_of(wanted: SourceConfig) -> SceneOptions:
@@ -139,21 +141,41 @@ def write_list(path: Path, listed: Iterable[Listed]) -> None:
         table.writerows(astuple(line) for line in listed)
 
 
-def _candidates(wanted: SourceConfig, excluded: frozenset[str], uses: dict[Paths, str]) -> Iterator[Candidate]:
-    """Yield the scenes whose headers can be read, and note the use of the others."""
-    for paths in _scenes(wanted):
-        uses[paths] = "damaged"
-        if excluded and not excluded.isdisjoint(map(content_sha256, paths)):
-            uses[paths] = "excluded"
-            continue
+@dataclass(frozen=True)
+class _Scene:
+    """A scene of a pattern; ``files`` are those that it is read from, each with its checksum.
+
+    Without a ``candidate`` it is of no use, for the reason that ``use`` states.
+    """
+
+    paths: Paths
+    files: tuple[tuple[str, str], ...]
+    candidate: Candidate | None
+    use: str
+
+
+def _scenes(wanted: SourceConfig, excluded: frozenset[str]) -> Iterator[_Scene]:
+    """Yield the scenes of a source with their headers read."""
+    for paths in _paths(wanted):
         try:
-            yield Candidate(paths, tuple(read_headers(paths)))
+            candidate = Candidate(paths, tuple(read_headers(paths)))
         except SceneError:
-            uses[paths] = "unreadable"
+            yield _Scene(paths, _summed(paths), None, "unreadable")
+            continue
+        files = _summed(dict.fromkeys(header.path for header in candidate.headers))
+        if excluded.isdisjoint(sha256 for _, sha256 in files):
+            yield _Scene(paths, files, candidate, "damaged")
+        else:
+            yield _Scene(paths, files, None, "excluded")
 
 
-def _scenes(wanted: SourceConfig) -> Iterator[Paths]:
-    """Yield the files of each scene: one file, one product, or the rasters of one folder."""
+def _summed(files: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return files with their checksums, empty for what is no local file."""
+    return tuple((path, content_sha256(path) if Path(path).is_file() else "") for path in files)
+
+
+def _paths(wanted: SourceConfig) -> Iterator[Paths]:
+    """Yield what each scene is read from: one file, one product, or the rasters of one folder."""
     matches = _matching(wanted.path)
     if not matches:
         raise SceneNotFound(f"No file matches '{wanted.path}' (source '{wanted.name}').")
@@ -198,9 +220,3 @@ def _nothing_left(wanted: SourceConfig, rules: CropRules, uses: dict[Paths, str]
 def _spread(count: int, wanted: int) -> set[int]:
     """Choose numbers below ``count``, evenly spread."""
     return set(np.linspace(0, count - 1, wanted + 2)[1:-1].round().astype(int).tolist()) if wanted else set()
-
-
-def _listed(name: str, uses: dict[Paths, str]) -> Iterator[Listed]:
-    for paths, use in uses.items():
-        for path in paths:
-            yield Listed(name, path, content_sha256(path) if Path(path).is_file() else "", use)

@@ -389,11 +389,15 @@ class TestTrouble:
 
 class TestStopping:
     def test_a_second_signal_acts_at_once(self):
-        with stop_signals(None) as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert (stop.is_due, stop.signal) == (True, signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs begin with it ignored
+        try:
+            with stop_signals(None) as stop:
                 signal.raise_signal(signal.SIGINT)
+                assert (stop.is_due, stop.signal) == (True, signal.SIGINT)
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def test_handlers_are_put_back(self):
         before = signal.getsignal(signal.SIGTERM)

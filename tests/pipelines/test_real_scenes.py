@@ -186,8 +186,8 @@ Means lie within ±1.5 and stds within 0.3 to 3 but for the scenes with a reason
 wavelengths alone are known, scenes are standardised by their own statistics (means 0, stds 1). *Found without a flag*
 is the sensor that is taken when none is given; where it is empty, the run asks. Written by
 `python tests/pipelines/test_real_scenes.py`, asserted by the tests; `python benchmarks/recognise_scenes.py FOLDER`
-prints what is found of every scene below a folder. MATLAB and HDF5 arrays without a raster structure are not scenes: convert
-them first.
+prints what is found of every scene below a folder. MATLAB and HDF5 arrays without a raster structure are no
+scenes: convert them first.
 
 {head}
 {rows}
