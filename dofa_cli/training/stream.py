@@ -72,7 +72,7 @@ class BatchStream:
 
 
 def _with_one_torch_thread(pool: ThreadPoolExecutor, workers: int) -> None:
-    """Start the threads of a pool, each without helpers of torch's that would take the network's processors away."""
+    """Start a pool's threads, each without threads of torch's own, which would take processors from the network."""
     before = torch.get_num_threads()
     started = Barrier(workers + 1)
     for _ in range(workers):
