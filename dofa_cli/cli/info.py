@@ -14,8 +14,9 @@ from dofa_cli.cli import options
 from dofa_cli.cli.show import table
 
 if TYPE_CHECKING:
-    from dofa_cli.pipelines.info import BandFacts, FileFacts, Guess, Report, SceneFacts
+    from dofa_cli.pipelines.info import BandFacts, FileFacts, Report, SceneFacts
     from dofa_cli.pipelines.results import TableFacts
+    from dofa_cli.pipelines.suggest import Suggestion
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 MOST_ROWS = 40
@@ -150,7 +151,7 @@ def _sensor(scene: SceneFacts) -> Iterator[str]:
         yield _fact("product", _product(scene))
 
 
-def _evidence(guess: Guess) -> str:
+def _evidence(guess: Suggestion) -> str:
     return "; ".join(guess.evidence) or "nothing speaks for it"
 
 

@@ -15,7 +15,8 @@ from dofa_cli.pipelines.histogram import Distribution, sample_values
 from dofa_cli.pipelines.machine import to_json
 from dofa_cli.pipelines.plausible import Verdict, judge
 from dofa_cli.pipelines.results import MARK, TableFacts, is_table, made_by, read_table
-from dofa_cli.pipelines.traces import traces
+from dofa_cli.pipelines.suggest import Suggestion, suggestion
+from dofa_cli.pipelines.traces import delivered_sensors, traces
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import Header
@@ -71,17 +72,6 @@ class BandFacts:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """A sensor that the scene may come from, with what speaks for it."""
-
-    sensor: str
-    name: str
-    score: float
-    bands: int
-    evidence: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class ProductFacts:
     """The product the values fit, if one does; ``fits`` is ``None`` where there is nothing to compare."""
 
@@ -97,7 +87,7 @@ class SceneFacts:
 
     files: tuple[FileFacts, ...]
     bands: tuple[BandFacts, ...]
-    guesses: tuple[Guess, ...]
+    guesses: tuple[Suggestion, ...]
     sensor: str | None
     product: ProductFacts | None
     assumed_nodata: float | None
@@ -156,7 +146,7 @@ def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
     return SceneFacts(
         files=tuple(_file(header) for header in headers),
         bands=tuple(_bands(headers, values, chosen, verdict.product if verdict else None)),
-        guesses=tuple(_guess(one) for one in likely),
+        guesses=tuple(suggestion(one) for one in likely),
         sensor=chosen.sensor.id if chosen else None,
         product=_product(verdict) if verdict else None,
         assumed_nodata=nodata if any(b.nodata is None for h in headers for b in h.bands if not h.has_mask) else None,
@@ -165,7 +155,7 @@ def _scene(headers: Sequence[Header], given: Sensor | None) -> SceneFacts:
 
 
 def _delivered(headers: Sequence[Header]) -> Sensor | None:
-    told = {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
+    told = delivered_sensors(headers)
     return registry.sensor(told.pop()) if len(told) == 1 else None
 
 
@@ -211,10 +201,6 @@ def _product(verdict: Verdict) -> ProductFacts:
     return ProductFacts(
         known.id if known else None, known.quantity.value if known else None, verdict.fits, verdict.message
     )
-
-
-def _guess(one: Candidate) -> Guess:
-    return Guess(one.sensor.id, one.sensor.name, round(one.score, 2), len(one.bands), one.evidence)
 
 
 def _file(header: Header) -> FileFacts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dofa_cli.errors import BadWavelengths, OptionError
-from dofa_cli.pipelines.traces import traces
+from dofa_cli.pipelines.traces import delivered_sensors, traces
 from dofa_cli.raster.header import FileBand, Header
 from dofa_cli.raster.spectrum import all_stated
 from dofa_cli.sensors import registry
@@ -38,7 +38,7 @@ def find_instrument(
     """
     if wavelengths:
         return _by_hand(headers, wavelengths, chosen=chosen, reflectance=reflectance)
-    told = {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
+    told = delivered_sensors(headers)
     if name:
         given = _named(registry.sensor(name), headers, "given")
         other = told - {given.sensor.id, given.sensor.extends}
@@ -52,7 +52,7 @@ def find_instrument(
         note = f"taken as {found.sensor.id} ({found.sensor.name}): {clues}. --sensor says otherwise."
         taken = _named(found.sensor, headers, f"recognised: {clues}")
         return replace(taken, notes=(note, *taken.notes))
-    bands = _with_described_wavelengths(headers)
+    bands = with_described_wavelengths(headers)
     if all_stated(bands):
         sensor = _of_spectrum(bands, reflectance=reflectance)
         names = ", ".join(one.sensor.id for one in likely[:SHOWN_CANDIDATES])
@@ -75,7 +75,7 @@ def _by_hand(headers: Sequence[Header], text: str, *, chosen: bool, reflectance:
 
 def _named(sensor: Sensor, headers: Sequence[Header], how: str) -> Instrument:
     """Take a sensor of the registry, with the file's own wavelengths where products of that sensor differ in them."""
-    bands = _with_described_wavelengths(headers)
+    bands = with_described_wavelengths(headers)
     if not sensor.wavelengths_vary or not all_stated(bands):
         return Instrument(sensor, how)
     own = _of_spectrum(bands, reflectance=False)
@@ -93,7 +93,7 @@ def _of_spectrum(bands: Sequence[FileBand], *, reflectance: bool) -> Sensor:
     )
 
 
-def _with_described_wavelengths(headers: Sequence[Header]) -> list[FileBand]:
+def with_described_wavelengths(headers: Sequence[Header]) -> list[FileBand]:
     """Return all bands, with wavelengths that only their descriptions state."""
     bands = [band for header in headers for band in header.bands]
     return [band if band.wavelength_um else _described(band) for band in bands]

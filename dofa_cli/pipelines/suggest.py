@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import rasterio
 
 from dofa_cli.pipelines.machine import to_json
-from dofa_cli.pipelines.traces import traces
+from dofa_cli.pipelines.traces import delivered_sensors, traces
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import gdal_options
@@ -59,17 +59,17 @@ def suggest(paths: Sequence[str]) -> Suggestions:
     bands = [band for header in headers for band in header.bands]
     likely = candidates(traces(headers), registry.sensors())
     sure, told = settled(likely), _by_metadata(headers)
-    found = told + [_suggestion(one) for one in likely if one.sensor.id not in {known.sensor for known in told}]
+    found = told + [suggestion(one) for one in likely if one.sensor.id not in {known.sensor for known in told}]
     taken = told[0].sensor if len(told) == 1 else sure.sensor.id if sure else None
     return Suggestions(tuple(paths), len(bands), tuple(found), taken, all_stated(bands))
 
 
 def _by_metadata(headers: Sequence[Header]) -> list[Suggestion]:
-    told = {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
     bands = sum(len(header.bands) for header in headers)
-    known = [registry.sensor(name) for name in sorted(told)]
+    known = [registry.sensor(name) for name in sorted(delivered_sensors(headers))]
     return [Suggestion(one.id, one.name, CERTAIN, bands, (BY_METADATA,)) for one in known]
 
 
-def _suggestion(one: Candidate) -> Suggestion:
+def suggestion(one: Candidate) -> Suggestion:
+    """Return a candidate as it is told."""
     return Suggestion(one.sensor.id, one.sensor.name, round(one.score, 2), len(one.bands), one.evidence)

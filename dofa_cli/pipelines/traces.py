@@ -87,6 +87,11 @@ def evidence(
     )
 
 
+def delivered_sensors(headers: Sequence[Header]) -> set[str]:
+    """Return the sensors that the agencies' metadata name."""
+    return {header.delivery.sensor for header in headers if header.delivery and header.delivery.sensor}
+
+
 def delivered_product(headers: Sequence[Header]) -> str | None:
     """Return the product that the agency's metadata name, where all files belong to one."""
     told = {header.delivery.product if header.delivery else None for header in headers}

@@ -62,6 +62,7 @@ _POSSIBLE: Ranges = _USUAL | {
 
 BYTE = 255
 LEAST_BANDS = 3
+"""Fewer bands may all be bright, as over snow or in the red edge, and tell nothing of an offset."""
 UNSHIFTED_LOW = 950
 """Every band above this digital number: Sentinel-2's +1000 of baseline 04.00 has probably not been taken off."""
 
