@@ -52,7 +52,7 @@ def find_instrument(
         note = f"taken as {found.sensor.id} ({found.sensor.name}): {clues}. --sensor says otherwise."
         taken = _named(found.sensor, headers, f"recognised: {clues}")
         return replace(taken, notes=(note, *taken.notes))
-    bands = with_described_wavelengths(headers)
+    bands = _with_described_wavelengths(headers)
     if all_stated(bands):
         sensor = _of_spectrum(bands, reflectance=reflectance)
         names = ", ".join(one.sensor.id for one in likely[:SHOWN_CANDIDATES])
@@ -75,7 +75,7 @@ def _by_hand(headers: Sequence[Header], text: str, *, chosen: bool, reflectance:
 
 def _named(sensor: Sensor, headers: Sequence[Header], how: str) -> Instrument:
     """Take a sensor of the registry, with the file's own wavelengths where products of that sensor differ in them."""
-    bands = with_described_wavelengths(headers)
+    bands = _with_described_wavelengths(headers)
     if not sensor.wavelengths_vary or not all_stated(bands):
         return Instrument(sensor, how)
     own = _of_spectrum(bands, reflectance=False)
@@ -93,7 +93,12 @@ def _of_spectrum(bands: Sequence[FileBand], *, reflectance: bool) -> Sensor:
     )
 
 
-def with_described_wavelengths(headers: Sequence[Header]) -> list[FileBand]:
+def states_wavelengths(headers: Sequence[Header]) -> bool:
+    """Whether the files state the wavelength of every band, in their metadata or their descriptions."""
+    return all_stated(_with_described_wavelengths(headers))
+
+
+def _with_described_wavelengths(headers: Sequence[Header]) -> list[FileBand]:
     """Return all bands, with wavelengths that only their descriptions state."""
     bands = [band for header in headers for band in header.bands]
     return [band if band.wavelength_um else _described(band) for band in bands]

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 
 import rasterio
 
+from dofa_cli.pipelines.instrument import states_wavelengths
 from dofa_cli.pipelines.machine import to_json
 from dofa_cli.pipelines.traces import delivered_sensors, traces
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import gdal_options
-from dofa_cli.raster.spectrum import all_stated
 from dofa_cli.sensors import registry
 from dofa_cli.sensors.recognise import Candidate, candidates, settled
 
@@ -61,7 +61,7 @@ def suggest(paths: Sequence[str]) -> Suggestions:
     sure, told = settled(likely), _by_metadata(headers)
     found = told + [suggestion(one) for one in likely if one.sensor.id not in {known.sensor for known in told}]
     taken = told[0].sensor if len(told) == 1 else sure.sensor.id if sure else None
-    return Suggestions(tuple(paths), len(bands), tuple(found), taken, all_stated(bands))
+    return Suggestions(tuple(paths), len(bands), tuple(found), taken, states_wavelengths(headers))
 
 
 def _by_metadata(headers: Sequence[Header]) -> list[Suggestion]:

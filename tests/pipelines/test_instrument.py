@@ -156,3 +156,11 @@ def test_another_sensor_than_the_products_own_is_told(tmp_path):
         write_raster(folder / f"T33UUU_20170216T102101_{name}.jp2", reflectance(1, 64, 64), driver="JP2OpenJPEG")
     instrument = found([folder], "landsat8")
     assert any("metadata say sentinel2" in note for note in instrument.notes)
+
+
+def test_suggest_counts_wavelengths_in_descriptions_as_a_run_does(tmp_path):
+    names = ("475 nm", "560 nm", "668 nm")
+    path = write_raster(tmp_path / "cube.tif", reflectance(3, 20, 20), names)
+    told = suggest([str(path)])
+    assert told.stated_wavelengths
+    assert (told.taken is None) == (found([path]).how == "wavelengths stated by the file")
