@@ -29,8 +29,20 @@
     │   ├── OutputUnwritable    42
     │   ├── NoSpace             43   the disk is, or would be, full
     │   └── NotAResult          44   a file that this program did not write, where one is needed
-    └── DeviceError             50
-        └── OutOfMemory         51
+    ├── DeviceError             50
+    │   └── OutOfMemory         51
+    ├── LabelError              60
+    │   ├── LabelsUnreadable    61   no such file, or none that holds labels
+    │   ├── UnknownField        62   no such class field or column
+    │   ├── LabelsMiss          63   labels that do not touch the scene, or whose CRS is unknown
+    │   └── TooFewLabels        64   one class only, or too few labels to train or to test with
+    ├── HeadError               70
+    │   ├── DamagedHead         71   truncated, or no head file at all
+    │   ├── WrongHead           72   made for other weights, bands or another task
+    │   └── UnsafeHead          73   a pickle that would run code
+    └── TrainingError           80
+        ├── Diverged            81   a loss that is no number
+        └── BelowThreshold      82   an evaluation under --fail-under
 
 An interrupted run (Ctrl-C) exits with 130, as shells expect.
 """
@@ -212,3 +224,75 @@ class OutOfMemory(DeviceError):
     """The device has too little memory for even one window."""
 
     exit_code = 51
+
+
+class LabelError(DofaError):
+    """Something about labels."""
+
+    exit_code = 60
+
+
+class LabelsUnreadable(LabelError):
+    """No such file, or none that holds labels."""
+
+    exit_code = 61
+
+
+class UnknownField(LabelError):
+    """No such class field or column."""
+
+    exit_code = 62
+
+
+class LabelsMiss(LabelError):
+    """Labels that do not touch the scene, or whose place is unknown."""
+
+    exit_code = 63
+
+
+class TooFewLabels(LabelError):
+    """One class only, or too few labels to train or to test with."""
+
+    exit_code = 64
+
+
+class HeadError(DofaError):
+    """Something about a head file."""
+
+    exit_code = 70
+
+
+class DamagedHead(HeadError):
+    """A truncated file, or one that is no head."""
+
+    exit_code = 71
+
+
+class WrongHead(HeadError):
+    """Made for other weights, other bands or another task."""
+
+    exit_code = 72
+
+
+class UnsafeHead(HeadError):
+    """A pickle that would run code when loaded."""
+
+    exit_code = 73
+
+
+class TrainingError(DofaError):
+    """Something about a training run."""
+
+    exit_code = 80
+
+
+class Diverged(TrainingError):
+    """The loss or its gradient is no number."""
+
+    exit_code = 81
+
+
+class BelowThreshold(TrainingError):
+    """An evaluation that falls below the threshold asked for."""
+
+    exit_code = 82
