@@ -18,12 +18,13 @@ BELOW = {
     "raster": set(),
     "model": set(),
     "heads": {"model"},
+    "assess": set(),
     "training": {"model", "heads", "sensors", "raster"},
-    "pipelines": {"raster", "sensors", "weights", "model", "heads", "training"},
+    "pipelines": {"raster", "sensors", "weights", "model", "heads", "training", "assess"},
     "cli": {"pipelines", "sensors", "weights"},
 }
-FOUNDATION = {"errors", "resources", "__version__"}
-HEAVY = ("torch", "rasterio", "rioxarray", "dask", "xarray", "pandas", "geopandas", "matplotlib", "pydantic", "pyarrow")
+FOUNDATION = {"errors", "resources", "classes", "__version__"}
+HEAVY = ("torch", "rasterio", "rioxarray", "dask", "xarray", "pandas", "geopandas", "matplotlib", "pydantic", "pyarrow", "sklearn")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

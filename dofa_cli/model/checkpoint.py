@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from dofa_cli.errors import DamagedWeights, UnsafeWeights, WrongWeights
@@ -30,6 +30,8 @@ OPTIONAL = ("norm.", "fc_norm.")
 NEEDED = {"cls_token", "pos_embed", "patch_embed.weight_generator.fc_weight.weight", "blocks.0.norm1.weight"}
 """Names that any DOFA encoder has, and from whose shapes the architecture is inferred."""
 CONFIG_KEY = "dofa_config"
+WRAPPERS = ("average", "model", "state_dict")
+"""Keys under which files hold their tensors; a run of our own prefers its moving average."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def read_state(path: Path) -> tuple[StateDict, DofaConfig | None]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _read_torch(path)
-    for wrapper in ("model", "state_dict"):
+    declared = content.get(CONFIG_KEY) if isinstance(content, Mapping) else None
+    for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
         raise WrongWeights(f"{path} holds no DOFA state dict: tensors by name are expected.")
-    return dict(content), None
+    return dict(content), DofaConfig.from_json(declared) if isinstance(declared, str) else None
 
 
 def to_own_names(state: StateDict) -> tuple[StateDict, int]:
@@ -98,7 +101,8 @@ def save_checkpoint(model: Dofa, path: Path, dtype: torch.dtype = torch.float32)
     """Write an encoder under its published names, with its architecture in the metadata."""
     rename = _version_2_name if model.config.version == 2 else str
     state = {rename(name): t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items()}
-    save_file(state, path, metadata={CONFIG_KEY: model.config.to_json()})
+    with path.open("wb") as file:  # safetensors' own writer would leave a file that only its owner can read
+        file.write(serialise(state, metadata={CONFIG_KEY: model.config.to_json()}))
 
 
 def _version_2_name(name: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dofa_cli.errors import DofaError
+from dofa_cli.errors import Diverged
 from dofa_cli.model.masked import MaskedDofa, Masking
 from dofa_cli.training.config import Training
 from dofa_cli.training.data import Batch
@@ -220,7 +220,7 @@ def _means(found: Sequence[Losses]) -> list[float]:
 
 def _check(number: int, sources: Sequence[str], loss: float, gradient: float) -> None:
     if not (abs(loss) < LARGEST_LOSS and math.isfinite(gradient)):  # NaN compares as false
-        raise DofaError(
+        raise Diverged(
             f"Training diverged at step {number} ({', '.join(sources)}): loss {loss:.3g}, gradient {gradient:.3g}. "
             "last.pt is the last good state; go on from it with a lower --lr in a new folder, with --init."
         )

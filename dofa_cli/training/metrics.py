@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dofa_cli.classes import distinct_colours
 from dofa_cli.raster.writer import explained, working_file
 from dofa_cli.training.loop import Step
 
@@ -57,15 +58,17 @@ def plot_losses(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
         if "sources" in line:
             for name in set(line["sources"]):
                 trained[name].append((line["step"], line["reconstruction"]))
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate(sorted(trained)):
-        axes.plot(*_smooth(trained[name]), color=f"C{number}", label=name)
+    colours = distinct_colours(len(trained))
+    for name, (red, green, blue) in zip(sorted(trained), colours, strict=True):
+        colour = (red / 255, green / 255, blue / 255)
+        axes.plot(*_smooth(trained[name]), color=colour, label=name)
         if name in measured:
-            axes.plot(*zip(*measured[name], strict=True), "o", color=f"C{number}", markersize=4)
+            axes.plot(*zip(*measured[name], strict=True), "o", color=colour, markersize=4)
     axes.set(xlabel="step", ylabel="reconstruction loss", title="Lines: training. Dots: images measured, same masks.")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     with working_file(path) as working:
         figure.savefig(working, dpi=120)
 

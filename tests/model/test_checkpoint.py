@@ -127,6 +127,21 @@ class TestForms:
         assert holds(found, {name: t.half() for name, t in model.state_dict().items()})
         assert all(parameter.dtype == torch.float32 for parameter in found.model.parameters())
 
+    def test_own_files_are_readable_by_others(self, tmp_path):
+        plain = tmp_path / "plain"
+        plain.touch()
+        save_checkpoint(random_dofa(TINY[1]), tmp_path / "own.safetensors")
+        assert (tmp_path / "own.safetensors").stat().st_mode == plain.stat().st_mode
+
+    def test_the_state_of_a_run_is_its_average_with_its_architecture(self, tmp_path):
+        model, average = random_dofa(TINY[1], seed=0), random_dofa(TINY[1], seed=1)
+        content = {"dofa_config": TINY[1].to_json(), "model": model.state_dict(), "average": average.state_dict()}
+        found = load_checkpoint(saved(tmp_path, content))
+        assert found.declared
+        assert holds(found, average.state_dict())
+        found = load_checkpoint(saved(tmp_path, content | {"average": None}))
+        assert holds(found, model.state_dict())
+
     def test_safetensors_without_a_declared_architecture(self, tmp_path):
         save_file(published_v1(), tmp_path / "plain.safetensors")
         found = load_checkpoint(tmp_path / "plain.safetensors")

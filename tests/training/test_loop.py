@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dofa_cli.errors import DamagedWeights, DofaError, NoSpace
+from dofa_cli.errors import DamagedWeights, Diverged, NoSpace
 from dofa_cli.model.checkpoint import load_checkpoint
 from dofa_cli.model.masked import published_state
 from dofa_cli.training.config import Training
@@ -189,7 +189,7 @@ class TestTrouble:
         with torch.no_grad():
             learner.network.mask_token.fill_(float("nan"))
         before = weights(learner)
-        with pytest.raises(DofaError, match=r"diverged at step 0 \(rgb\): loss nan.*last good state.*--lr"):
+        with pytest.raises(Diverged, match=r"diverged at step 0 \(rgb\): loss nan.*last good state.*--lr"):
             list(steps(learner, stream_of(), 0))
         assert all(
             torch.equal(
@@ -201,7 +201,7 @@ class TestTrouble:
 
     def test_so_does_a_loss_beyond_all_bounds(self, learner_of, stream_of):
         learner = learner_of(settings=Training(precision="float32", clip=None))
-        with pytest.raises(DofaError, match="diverged"):
+        with pytest.raises(Diverged, match="diverged"):
             list(steps(learner, stream_of(lr=1e4, steps=30), 0))
 
 

@@ -1,0 +1,1 @@
+"""How good a head or a map is: scores, intervals, areas, comparisons, and the report. Plain arrays in, text out."""
