@@ -9,11 +9,15 @@ import typer
 from typer.core import TyperGroup
 
 from dofa_cli import __version__
-from dofa_cli.cli import sensors, weights
+from dofa_cli.cli import heads, sensors, weights
+from dofa_cli.cli.classify import classify
 from dofa_cli.cli.embed import embed
+from dofa_cli.cli.evaluate import evaluate
 from dofa_cli.cli.info import info
 from dofa_cli.cli.pretrain import pretrain
 from dofa_cli.cli.quicklook import quicklook
+from dofa_cli.cli.segment import segment
+from dofa_cli.cli.train import train
 from dofa_cli.errors import DofaError
 
 
@@ -36,10 +40,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
 )
-app.command()(embed)
-app.command()(info)
-app.command()(quicklook)
-app.command()(pretrain)
+for verb in (embed, train, segment, classify, evaluate, info, quicklook, pretrain):
+    app.command()(verb)
+app.add_typer(heads.app, name="heads")
 app.add_typer(sensors.app, name="sensors")
 app.add_typer(weights.app, name="weights")
 

@@ -86,7 +86,7 @@ def _fields(known: Checkpoint) -> dict[str, Any]:
     return {
         "name": known.name,
         **known.model_dump(),
-        "address": hub.address(known),
+        "address": None if known.embedded else hub.address(known),
         "path": str(here) if here else None,
     }
 

@@ -72,9 +72,15 @@ def choose_batch(device: torch.device) -> int:
 @contextmanager
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Run the body without gradients, in ``precision``, with the quickest products of that accuracy."""
+    with torch.inference_mode(), products(device, precision):
+        yield
+
+
+@contextmanager
+def products(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Run the body, backward passes too, in ``precision`` with the quickest products of that accuracy."""
     lowered = precision is not Precision.FLOAT32
     with (
-        torch.inference_mode(),
         torch.autocast(device.type, precision.dtype if lowered else torch.bfloat16, enabled=lowered),
         _onednn_products(device.type == "cpu" and not lowered and onednn_keeps_float32()),
     ):

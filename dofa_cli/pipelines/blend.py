@@ -16,17 +16,19 @@ def ramp(window: int, overlap: int, device: torch.device | None = None) -> Tenso
 
 
 class Blend:
-    """Weighted mean of window tokens over the cells of one tile."""
+    """Weighted mean of windows' results over the cells of one tile, ``detail`` results along each side of a cell."""
 
-    def __init__(self, plan: TilePlan, core: Window, dim: int, device: torch.device) -> None:
-        self.core = core
-        edge = ramp(plan.window, plan.overlap, device)
+    def __init__(self, plan: TilePlan, core: Window, dim: int, device: torch.device, detail: int = 1) -> None:
+        self.detail = detail
+        self.core = core = core.scaled(detail)
+        edge = ramp(plan.window * detail, plan.overlap * detail, device)
         self.weight = edge[:, None, None] * edge[None, :, None]  # (n, n, 1)
         self.total = torch.zeros(core.height, core.width, dim, device=device)
         self.weights = torch.zeros(core.height, core.width, 1, device=device)
 
     def add(self, cells: Window, tokens: Tensor) -> None:
-        """Add one window's tokens (n·n, D), in any float type, lying on ``cells``."""
+        """Add one window's results (n·n, D) in row-major order, in any float type, lying on ``cells``."""
+        cells = cells.scaled(self.detail)
         common = cells.intersect(self.core)
         inner = common.relative_to(cells).slices
         outer = common.relative_to(self.core).slices
@@ -36,5 +38,5 @@ class Blend:
         self.weights[outer] += weight
 
     def mean(self) -> Tensor:
-        """Return the blended tokens (height, width, D); NaN where no window was added."""
+        """Return the blended results (height, width, D); NaN where no window was added."""
         return self.total / self.weights

@@ -118,7 +118,7 @@ def with_rules(candidates: Sequence[Candidate], options: SceneOptions, family: s
     for candidate in candidates:
         groups.setdefault(candidate.structure, []).append(candidate)
     known = {name: _looked_at(group, options, family) for name, group in groups.items()}
-    pooled = _pooled([one for group in known.values() for one in group.values()])
+    pooled = pooled_norms([one for group in known.values() for one in group.values()])
     for name, group in groups.items():
         for candidate in group:
             is_own = candidate.paths in known[name]
@@ -172,7 +172,7 @@ def _prepared(group: Sequence[Candidate], options: SceneOptions, family: str) ->
     return {paths: one for paths, one in found.items() if one.valid_share > 0} or found
 
 
-def _pooled(prepared: Sequence[Prepared]) -> dict[str, BandNorm]:
+def pooled_norms(prepared: Sequence[Prepared]) -> dict[str, BandNorm]:
     """Return, by band, rules whose statistics are the scenes' own, with those of all scenes together."""
     own: dict[str, list[BandNorm]] = {}
     for norm in (norm for one in prepared for norm in one.norms):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import takewhile
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import rasterio
 import torch
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.encoder import TokenNorm
-from dofa_cli.pipelines.outputs import write_raster, write_table
+from dofa_cli.pipelines.encoder import CellModel, TokenNorm
+from dofa_cli.pipelines.outputs import scene_name, write_raster, write_table
 from dofa_cli.pipelines.plan import GridOptions
 from dofa_cli.pipelines.prepare import Normalize, SceneOptions
 from dofa_cli.pipelines.progress import window_progress
@@ -96,7 +95,7 @@ def embed(
 
 def _foretell(request: Request, say: Say) -> Report:
     run = settle(request, say)
-    return report_on(run, seconds=_seconds_a_window(run) * run.plan.window_count, written=False)
+    return report_on(run, seconds=seconds_a_window(run, run.encoder) * run.plan.window_count, written=False)
 
 
 def _carry_out(request: Request, overwrite: bool, progress: bool, say: Say) -> Report:
@@ -119,14 +118,14 @@ def _write(run: Run, started: float, progress: bool) -> Report:
     return report_on(run, time.perf_counter() - started, written=True, valid_share=share, clipped_share=clipped)
 
 
-def _seconds_a_window(run: Run) -> float:
-    """Time the network on random pixels, after one batch to warm up."""
+def seconds_a_window(run: Run, model: CellModel) -> float:
+    """Time a model on random pixels, after one batch to warm up."""
     side = run.plan.window * run.plan.grid.patch
-    pixels = torch.randn(run.batch, len(run.prepared.norms), side, side, device=run.encoder.device)
-    run.encoder.tokens(pixels)
+    pixels = torch.randn(run.batch, len(run.prepared.norms), side, side, device=model.device)
+    model.tokens(pixels)
     started = time.perf_counter()
     for _ in range(TIMED_BATCHES):
-        run.encoder.tokens(pixels).cpu()
+        model.tokens(pixels).cpu()
     return (time.perf_counter() - started) / (TIMED_BATCHES * run.batch)
 
 
@@ -134,16 +133,9 @@ def _output_path(paths: Sequence[str], output: str | Path | None, level: Level, 
     if level is not Level.PATCH and dtype is not OutputDtype.FLOAT32:
         raise OptionError(f"--dtype {dtype.value} is for --level patch; GeoParquet holds float32.")
     if output is None:
-        return Path(f"{_common_stem(paths)}_{level.value}{level.suffix}")
+        return Path(f"{scene_name(paths)}_{level.value}{level.suffix}")
     path = Path(output)
     fitting = (".tif", ".tiff") if level is Level.PATCH else (".parquet", ".geoparquet")
     if path.suffix.lower() not in fitting:
         raise OptionError(f"--level {level.value} writes {level.suffix} files, not '{path.name}'.")
     return path
-
-
-def _common_stem(paths: Sequence[str]) -> str:
-    """Name a scene after its file, or after the words that the names of its files begin with."""
-    words = [PurePath(path).stem.split("_") for path in paths]
-    shared = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
-    return "_".join(column[0] for column in shared) or "_".join(words[0])

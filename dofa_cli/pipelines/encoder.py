@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dofa_cli.errors import NoWeights, UntrustedWeights, WrongWeights
+from dofa_cli.errors import UntrustedWeights, WrongWeights
 from dofa_cli.model.checkpoint import Checkpoint, load_checkpoint
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import (
@@ -22,7 +22,7 @@ from dofa_cli.model.device import (
 )
 from dofa_cli.model.linears import fold_for_inference, for_inference
 from dofa_cli.weights import store
-from dofa_cli.weights.manifest import old_layout
+from dofa_cli.weights.manifest import DEFAULT, old_layout
 
 
 class TokenNorm(StrEnum):
@@ -32,15 +32,24 @@ class TokenNorm(StrEnum):
     NONE = "none"
 
 
-class WindowModel(Protocol):
-    """Anything that turns standardised windows into tokens; tests put plain functions here."""
+class CellModel(Protocol):
+    """Anything that turns standardised windows into values on cells; tests put plain functions here.
+
+    ``detail`` is the number of values along each side of a cell: 1 for tokens, more for heads that see finer.
+    """
 
     patch_size: int
     dim: int
+    detail: int
     device: torch.device
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """Map (N, bands, s, s) to patch tokens (N, L, D)."""
+        """Map (N, bands, s, s) to values (N, L · detail², D), row by row: tokens, or what a head makes of them."""
+
+
+@runtime_checkable
+class WindowModel(CellModel, Protocol):
+    """A model that also gives one vector a window."""
 
     def vectors(self, pixels: Tensor, weight: Tensor) -> Tensor:
         """Map (N, bands, s, s) and cell weights (N, L) to vectors (N, D)."""
@@ -66,18 +75,21 @@ class Weights:
         return "trained" if self.checkpoint.token_norm else "plain"
 
 
+def about_default() -> str:
+    """Say which weights are used when none are named, and how to get the published ones."""
+    return (
+        f"Weights: {DEFAULT}, the small network that comes with dofa. For the published one: `dofa weights download "
+        "dofa-base` (448 MB), then --weights dofa-base."
+    )
+
+
 def open_weights(name: str | None, *, trusted: bool = False) -> Weights:
     """Find, check and load weights by manifest name or path.
 
-    Raises :class:`NoWeights` when none are named, :class:`WrongWeights` for files of the old kernel layout, and
-    :class:`UntrustedWeights` for unknown files whose layout cannot be told, unless ``trusted``.
+    Without a name it is :data:`~dofa_cli.weights.manifest.DEFAULT`. Raises :class:`WrongWeights` for files of the old
+    kernel layout, and :class:`UntrustedWeights` for unknown files whose layout cannot be told, unless ``trusted``.
     """
-    if name is None:
-        raise NoWeights(
-            "No weights named. `dofa weights list` shows what exists; `dofa weights download dofa-base` fetches the "
-            "published base model (448 MB, CC-BY-4.0), then add --weights dofa-base. A path to a file works too."
-        )
-    path = store.find(name)
+    path = store.find(name or DEFAULT)
     sha256 = store.sha256(path)
     if old := old_layout(sha256):
         raise WrongWeights(f"{path} is {old.file}, of the old kernel layout: {old.reason}")
@@ -112,6 +124,7 @@ class Encoder:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.token_norm = token_norm
+        self.detail = 1
         self.patch_size = weights.config.patch_size
         self.dim = weights.config.embed_dim
         self.model = for_inference(weights.checkpoint.model, self.device, self.precision.dtype)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ from dofa_cli.raster.writer import RasterSpec, half_precision, write_cog
 
 CALIBRATION_WINDOWS = 64
 """Windows run before the first tile to fix the 8-bit range."""
+
+
+def scene_name(paths: Sequence[str]) -> str:
+    """Name a scene after its file, or after the words that the names of its files begin with."""
+    words = [PurePath(path).stem.split("_") for path in paths]
+    shared = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    return "_".join(column[0] for column in shared) or "_".join(words[0])
 
 
 def write_raster(run: Run, stream: TileStream) -> float | None:

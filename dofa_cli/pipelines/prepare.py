@@ -21,7 +21,7 @@ from dofa_cli.raster.header import FileBand, Header
 from dofa_cli.raster.sample import Sample, sample_scene
 from dofa_cli.raster.scene import Pixels, Scene, open_scene, read_headers
 from dofa_cli.sensors.match import Choice, Label, choose_bands
-from dofa_cli.sensors.normalise import BandNorm, normalisation, uncertain_statistics
+from dofa_cli.sensors.normalise import BandNorm, applied_again, normalisation, uncertain_statistics
 from dofa_cli.sensors.products import Identified, assume_product, identify_product
 from dofa_cli.sensors.schema import Product, Quantity, Sensor
 
@@ -131,13 +131,21 @@ def describe(paths: Sequence[str], options: SceneOptions) -> Described:
     return Described(headers, find_instrument(headers, options.sensor, options.wavelengths, **given))
 
 
-def prepare_scene(described: Described, options: SceneOptions, family: str) -> Prepared:
+@dataclass(frozen=True)
+class Learnt:
+    """Rules that a head was trained with, for values of ``product`` of its sensor."""
+
+    product: str
+    norms: tuple[BandNorm, ...]
+
+
+def prepare_scene(described: Described, options: SceneOptions, family: str, learnt: Learnt | None = None) -> Prepared:
     """Settle bands, product and statistics of one scene for weights of ``family``.
 
-    Raises the errors of :mod:`dofa_cli.raster.scene`, :mod:`dofa_cli.sensors.match` and
-    :mod:`dofa_cli.sensors.products`.
+    Rules ``learnt`` before are used again where bands and product are the same. Raises the errors of
+    :mod:`dofa_cli.raster.scene`, :mod:`dofa_cli.sensors.match` and :mod:`dofa_cli.sensors.products`.
     """
-    case = _Case(described, options, family)
+    case = _Case(described, options, family, learnt)
     file_bands = [band for header in described.headers for band in header.bands]
     chosen = [file_bands[position] for position in case.choice.positions]
     nodata = described.sensor.usual_nodata(case.wanted_product)
@@ -176,6 +184,7 @@ class _Case:
     described: Described
     options: SceneOptions
     family: str
+    learnt: Learnt | None = None
 
     @property
     def sensor(self) -> Sensor:
@@ -235,6 +244,8 @@ def _rules(case: _Case, product: Product, chosen: Sequence[FileBand], sample: Sa
     norms = normalisation(sensor, case.choice.bands, product, case.family, scales)
     if case.options.normalize is Normalize.NONE:
         norms = tuple(norm.unscaled() for norm in norms)
+    if case.learnt is not None and case.learnt.product == product.id:
+        norms = applied_again(case.learnt.norms, norms, scale_declared=scales is not None)
     norms = _estimated(norms, sample)
     if sample.is_empty:
         return tuple(BandCheck(norm, np.nan, np.nan) for norm in norms)

@@ -12,9 +12,11 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} windows{postfix} [{
 
 
 @contextmanager
-def window_progress(total: int, area_km2: float | None, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def window_progress(
+    total: int, area_km2: float | None, *, shown: bool, verb: str = "embed"
+) -> Iterator[Callable[[int], None]]:
     """Give a function to call with the number of windows finished."""
-    with tqdm(total=total, desc="embed", bar_format=BAR, disable=not shown, file=sys.stderr) as bar:
+    with tqdm(total=total, desc=verb, bar_format=BAR, disable=not shown, file=sys.stderr) as bar:
 
         def advance(windows: int) -> None:
             bar.update(windows)

@@ -11,6 +11,7 @@ from dofa_cli.model.patch_embed import PADDING
 from dofa_cli.pipelines.encoder import Encoder, Weights
 from dofa_cli.pipelines.prepare import Prepared
 from dofa_cli.raster.grid import TilePlan
+from dofa_cli.sensors.normalise import BandNorm
 
 
 def provenance(
@@ -18,7 +19,8 @@ def provenance(
 ) -> dict[str, str]:
     """Collect the tags of a run: every value is text, lists and rules are JSON.
 
-    ``cell_offset_px`` says that a cell's token sees pixels from one before its own.
+    ``cell_offset_px`` says that a cell's token sees pixels from one before its own, ``scene_px`` is the scene's height
+    and width, ``lead_px`` how far the cells begin before it, in zoomed pixels.
     """
     facts: dict[str, Any] = {
         "dofa_version": __version__,
@@ -39,6 +41,8 @@ def provenance(
         "overlap_px": plan.overlap * plan.grid.patch,
         "min_valid": min_valid,
         "cell_offset_px": -PADDING,
+        "scene_px": f"{plan.grid.height},{plan.grid.width}",
+        "lead_px": f"{plan.grid.lead_row},{plan.grid.lead_col}",
         "source": ",".join(PurePath(path).name for path in prepared.scene.paths),
         **({"masked": "; ".join(prepared.masked)} if prepared.masked else {}),
         **({"datetime": prepared.scene.taken.isoformat()} if prepared.scene.taken else {}),
@@ -48,14 +52,9 @@ def provenance(
 
 def rules(prepared: Prepared) -> list[dict[str, Any]]:
     """Return each band's rule: wavelength in µm, formula on the file's values ``x``, mean, std and their origin."""
-    return [
-        {
-            "band": norm.band,
-            "wavelength_um": norm.wavelength_um,
-            "scale": norm.scale.describe(),
-            "mean": norm.mean,
-            "std": norm.std,
-            "origin": norm.origin,
-        }
-        for norm in prepared.norms
-    ]
+    return [rule(norm) for norm in prepared.norms]
+
+
+def rule(norm: BandNorm) -> dict[str, Any]:
+    """Return one band's rule, its formula as text."""
+    return norm.to_plain() | {"scale": norm.scale.describe()}

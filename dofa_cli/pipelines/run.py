@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import Precision, choose_batch
-from dofa_cli.pipelines.encoder import Encoder, TokenNorm, Weights, open_weights
+from dofa_cli.pipelines.encoder import CellModel, Encoder, TokenNorm, Weights, about_default, open_weights
 from dofa_cli.pipelines.plan import Cost, GridOptions, check_grid_options, cost, lay_out, windows_per_tile
-from dofa_cli.pipelines.prepare import Prepared, SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.prepare import Described, Learnt, Prepared, SceneOptions, describe, prepare_scene
 from dofa_cli.pipelines.provenance import provenance
 from dofa_cli.pipelines.quantise import OutputDtype
 from dofa_cli.pipelines.standardise import Standardiser
@@ -93,13 +94,18 @@ class Run:
             self.prepared, self.weights, self.encoder, self.plan, min_valid=self.min_valid, level=self.level.value
         )
 
-    def stream(self, on_windows: Callable[[int], object] = lambda _: None, batch: int | None = None) -> TileStream:
-        """Return a stream of the scene through the network, in batches of the run's size or of ``batch``."""
+    def stream(
+        self,
+        on_windows: Callable[[int], object] = lambda _: None,
+        batch: int | None = None,
+        model: CellModel | None = None,
+    ) -> TileStream:
+        """Return a stream of the scene through the network, or a head on it, in batches of ``batch`` or the run's."""
         return TileStream(
             self.prepared.scene,
             self.plan,
             Standardiser(self.prepared.norms, self.encoder.device, reuse=True),
-            self.encoder,
+            model or self.encoder,
             batch=batch or self.batch,
             min_valid=self.min_valid,
             on_windows=on_windows,
@@ -109,14 +115,27 @@ class Run:
 def settle(request: Request, say: Say) -> Run:
     """Open scene and weights, lay out the windows, and tell the user what was found; nothing is inferred yet."""
     described = describe(request.paths, request.scene)
+    if request.model.weights is None:
+        say(about_default())
     weights = open_weights(request.model.weights, trusted=request.model.trust_weights)
-    check_grid_options(request.grid, weights.config.patch_size)
-    prepared = prepare_scene(described, request.scene, weights.config.family)
+    return settle_windows(request, weights, settle_scene(request, described, weights.config, say))
+
+
+def settle_scene(
+    request: Request, described: Described, config: DofaConfig, say: Say, learnt: Learnt | None = None
+) -> Prepared:
+    """Settle a scene's bands and rules for a network, cut it to the area of interest, and tell the user."""
+    check_grid_options(request.grid, config.patch_size)
+    prepared = prepare_scene(described, request.scene, config.family, learnt)
     if request.aoi is not None:
-        area = crop_to_area(prepared.scene, request.aoi, weights.config.patch_size, request.grid.zoom)
-        prepared = prepared.on(area)
+        prepared = prepared.on(crop_to_area(prepared.scene, request.aoi, config.patch_size, request.grid.zoom))
     for line in (*prepared.notes, *(f"Warning: {warning}" for warning in prepared.warnings)):
         say(line)
+    return prepared
+
+
+def settle_windows(request: Request, weights: Weights, prepared: Prepared) -> Run:
+    """Lay windows over a settled scene and open the weights for its wavelengths."""
     plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=request.level is not Level.PATCH)
     encoder = Encoder(
         weights,

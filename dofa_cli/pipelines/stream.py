@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dofa_cli.errors import OutOfMemory
 from dofa_cli.pipelines.blend import Blend
-from dofa_cli.pipelines.encoder import WindowModel
+from dofa_cli.pipelines.encoder import CellModel, WindowModel
 from dofa_cli.pipelines.standardise import Plane, Standardiser, margin, plane_under
 from dofa_cli.raster.grid import CellGrid, Tile, TilePlan, Window
 from dofa_cli.raster.reader import read_windows
@@ -41,6 +41,19 @@ class Loaded:
     def cells(self, window: Window, values: Tensor) -> Tensor:
         """Cut ``values`` (rows, cols of the span) to the cells of ``window``."""
         return values[window.relative_to(self.span).slices]
+
+
+@dataclass(frozen=True)
+class MapTile:
+    """A tile's blended results (rows · detail, cols · detail, D), and which pixels of the scene are valid.
+
+    ``valid`` (height, width) lies on ``pixels``, the scene's pixels that touch the tile.
+    """
+
+    tile: Tile
+    values: Tensor
+    pixels: Window
+    valid: Tensor
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class TileStream:
         scene: Scene,
         plan: TilePlan,
         standardiser: Standardiser,
-        model: WindowModel,
+        model: CellModel,
         *,
         batch: int,
         min_valid: float = 0.5,
@@ -102,21 +115,42 @@ class TileStream:
     def token_tiles(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Tensor]]:
         """Yield each tile with its blended tokens (rows, cols, D), NaN where a cell holds too few valid pixels."""
         for loaded in self._load(tiles):
-            blend = Blend(self.plan, loaded.tile.core, self.model.dim, self.model.device)
-            for number, tokens in self._tokens(loaded):
-                blend.add(self.plan.window_cells(number), tokens)
-            result = blend.mean()
-            result[~loaded.cells(loaded.tile.core, loaded.valid)] = torch.nan
-            yield loaded.tile, result
+            yield loaded.tile, self._blended(loaded)
+
+    def map_tiles(self, tiles: Iterable[Tile]) -> Iterator[MapTile]:
+        """Yield each tile with what :meth:`token_tiles` gives, and the validity of the scene's pixels under it."""
+        for loaded in self._load(tiles):
+            pixels = self.grid.pixels(loaded.tile.core)
+            yield MapTile(loaded.tile, self._blended(loaded), pixels, self._valid_pixels(loaded, pixels))
+
+    def _blended(self, loaded: Loaded) -> Tensor:
+        detail = self.model.detail
+        blend = Blend(self.plan, loaded.tile.core, self.model.dim, self.model.device, detail)
+        for number, tokens in self._tokens(loaded):
+            blend.add(self.plan.window_cells(number), tokens)
+        result = blend.mean()
+        lost = ~loaded.cells(loaded.tile.core, loaded.valid)
+        result[lost.repeat_interleave(detail, 0).repeat_interleave(detail, 1)] = torch.nan
+        return result
+
+    def _valid_pixels(self, loaded: Loaded, pixels: Window) -> Tensor:
+        """Return the validity (height, width) of the scene's ``pixels``: all zoomed pixels of one have the same."""
+        fine = self.grid.zoomed(loaded.span)
+        rows = torch.arange(pixels.row, pixels.bottom) * self.grid.zoom - fine.row
+        cols = torch.arange(pixels.col, pixels.right) * self.grid.zoom - fine.col
+        valid = loaded.plane.valid
+        return valid[rows.clamp(min=0).to(valid.device)][:, cols.clamp(min=0).to(valid.device)]
 
     def vector_tiles(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, WindowVectors]]:
         """Yield each tile with one vector a window, pooled over its valid cells."""
+        model = self.model
+        assert isinstance(model, WindowModel), "vectors are asked of models that have them"
         for loaded in self._load(tiles):
             numbers = tuple(n for n in loaded.tile.windows if self._of_window(loaded, n, loaded.valid).any())
             parts = []
             for chunk in _chunks(numbers, self.batch):
                 weight = self._cell_weights(loaded, chunk)
-                parts.append(self._run(loaded, chunk, partial(self.model.vectors, weight=weight)))
+                parts.append(self._run(loaded, chunk, partial(model.vectors, weight=weight)))
             self.on_windows(len(loaded.tile.windows))
             counts = [self._of_window(loaded, n, loaded.valid_pixels).sum() for n in numbers]
             vectors = torch.cat(parts) if parts else torch.zeros(0, self.model.dim)

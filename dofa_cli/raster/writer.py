@@ -6,9 +6,11 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from dofa_cli.classes import Rgb
 from dofa_cli.errors import NoSpace, OutputExists, OutputUnwritable
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.source import GDAL_OPTIONS, Grid
@@ -33,8 +36,18 @@ OVERVIEW_BYTES = 16 * 10**6
 CACHE_SKEW = 16
 """Extra bands in a gathered block's memory: a stride of 4096 bytes (1024 bands) would make its transpose seven times
 slower."""
+VALUES_LEVEL, CLASSES_LEVEL = 1, 9
+"""ZSTD levels: floats hardly shrink further, class maps do, and are small."""
+OPAQUE = 255
 COPIES = 3
 """Disk space needed at once, in results: parts, the assembled file and the final one."""
+
+
+class Overviews(StrEnum):
+    """How the pixels of an overview come from finer ones."""
+
+    MEAN = "AVERAGE"
+    MOST = "MODE"
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,8 @@ class RasterSpec:
     """What the output raster looks like.
 
     ``nbits`` stores float32 in fewer bits. ``scales`` and ``offsets`` are GDAL band metadata that turn codes into
-    values.
+    values, ``unit`` is that of all bands. ``colours`` by value become the colour table. ``overviews`` says how
+    overviews are made in any case (``None``: by averages, where they cost little).
     """
 
     grid: Grid
@@ -54,6 +68,9 @@ class RasterSpec:
     nbits: int | None = None
     scales: Sequence[float] | None = None
     offsets: Sequence[float] | None = None
+    colours: Mapping[int, Rgb] | None = None
+    unit: str = ""
+    overviews: Overviews | None = None
     block: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +93,10 @@ class Part:
     cells: Window
 
 
+Blocks = Callable[[Window], NDArray[Any]]
+"""Gives the values (rows, cols, bands) of any window of the result."""
+
+
 def half_precision() -> dict[str, Any]:
     """Return how GDAL stores half precision: its own type where it has one, else float32 of 16 bits."""
     if hasattr(rasterio.dtypes, "float16"):
@@ -96,9 +117,9 @@ def save_part(path: Path, values: NDArray[Any]) -> None:
 
 
 def write_cog(
-    path: Path, parts: Sequence[Part], spec: RasterSpec, on_block: Callable[[], object] = lambda: None
+    path: Path, source: Sequence[Part] | Blocks, spec: RasterSpec, on_block: Callable[[], object] = lambda: None
 ) -> None:
-    """Assemble ``parts`` (rows, cols, bands) into a COG at ``path``.
+    """Assemble parts, or the blocks (rows, cols, bands) that a function gives for windows, into a COG at ``path``.
 
     Memory stays at a few blocks, whatever the size. Raises :class:`NoSpace` or :class:`OutputUnwritable`.
     """
@@ -108,7 +129,7 @@ def write_cog(
     ):
         assembled = Path(folder) / "assembled.tif"
         with explained(path), rasterio.Env(**GDAL_OPTIONS):
-            _assemble(assembled, parts, spec, on_block)
+            _assemble(assembled, source if callable(source) else partial(gather, source), spec, on_block)
             rasterio.shutil.copy(assembled, final, driver="COG", **_cog_options(spec))
 
 
@@ -158,7 +179,7 @@ def explained(path: Path) -> Iterator[None]:
         raise OutputUnwritable(f"Cannot write {path}: {error.strerror or error}.") from None
 
 
-def _assemble(path: Path, parts: Sequence[Part], spec: RasterSpec, on_block: Callable[[], object]) -> None:
+def _assemble(path: Path, blocks: Blocks, spec: RasterSpec, on_block: Callable[[], object]) -> None:
     grid = spec.grid
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -181,8 +202,12 @@ def _assemble(path: Path, parts: Sequence[Part], spec: RasterSpec, on_block: Cal
         file.descriptions = tuple(spec.descriptions)
         if spec.scales is not None and spec.offsets is not None:
             file.scales, file.offsets = tuple(spec.scales), tuple(spec.offsets)
+        if spec.unit:
+            file.units = (spec.unit,) * spec.bands
+        if spec.colours is not None:
+            file.write_colormap(1, {value: (*colour, OPAQUE) for value, colour in spec.colours.items()})
         for block in _blocks(grid, spec.block):
-            values = gather(parts, block)
+            values = blocks(block)
             window = RasterWindow(block.col, block.row, block.width, block.height)
             file.write(np.ascontiguousarray(values.transpose(2, 0, 1), dtype=spec.dtype), window=window)
             on_block()
@@ -215,12 +240,12 @@ def _cog_options(spec: RasterSpec) -> dict[str, Any]:
     return {
         "BLOCKSIZE": spec.block,
         "COMPRESS": "ZSTD",
-        "LEVEL": 1,
+        "LEVEL": CLASSES_LEVEL if spec.overviews is Overviews.MOST else VALUES_LEVEL,
         "PREDICTOR": "YES" if floating and not spec.nbits else "NO",
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEWS": "AUTO" if spec.nbytes <= OVERVIEW_BYTES else "NONE",
-        "RESAMPLING": "AVERAGE",
+        "OVERVIEWS": "AUTO" if spec.overviews or spec.nbytes <= OVERVIEW_BYTES else "NONE",
+        "RESAMPLING": (spec.overviews or Overviews.MEAN).value,
         **({"NBITS": spec.nbits} if spec.nbits else {}),
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,22 @@ class BandNorm:
         """Return the rule that passes values on as they are (``--normalize none``)."""
         return replace(self, scale=AS_IS, mean=0.0, std=1.0, origin="none: values pass as they are")
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return text, numbers and ``None``, without loss, as head files hold them."""
+        return {
+            "band": self.band,
+            "wavelength_um": self.wavelength_um,
+            "scale": self.scale.to_plain(),
+            "mean": self.mean,
+            "std": self.std,
+            "origin": self.origin,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> BandNorm:
+        """Read what :meth:`to_plain` returned."""
+        return cls(**(dict(plain) | {"scale": PixelScale.from_plain(plain["scale"])}))
+
 
 def normalisation(
     sensor: Sensor,
@@ -63,6 +80,20 @@ def normalisation(
         return tuple(_band_norm(sensor, band, product, family) for band in bands)
     own = [product.scaled(*pair) for pair in scales]
     return tuple(_band_norm(sensor, band, one, family) for band, one in zip(bands, own, strict=True))
+
+
+def applied_again(learnt: Sequence[BandNorm], own: Sequence[BandNorm], *, scale_declared: bool) -> tuple[BandNorm, ...]:
+    """Return the rules ``learnt`` on other scenes where they are of the same bands, else the scene's ``own``.
+
+    Where the scene's files or the user declare a scale, and both rules lead to the same scale of training, values go
+    there by the scene's own; mean and standard deviation are those learnt.
+    """
+    if [(norm.band, norm.wavelength_um) for norm in learnt] != [(norm.band, norm.wavelength_um) for norm in own]:
+        return tuple(own)
+    return tuple(
+        replace(old, scale=new.scale) if scale_declared and new.origin == old.origin else old
+        for old, new in zip(learnt, own, strict=True)
+    )
 
 
 def uncertain_statistics(sensor: Sensor, bands: Sequence[Band], family: str) -> tuple[Statistics, ...]:

@@ -7,8 +7,10 @@ integers, so one small class describes them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from dofa_cli.sensors.schema import Band, Product, Quantity, TrainingScale
 
@@ -60,6 +62,20 @@ class PixelScale:
         """Return the rule for values that still need ``value · scale + offset`` (linear rules only)."""
         gain, shift = (float(f"{value:.12g}") for value in (self.gain * scale, self.gain * offset + self.offset))
         return replace(self, gain=gain, offset=shift)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return text, numbers and ``None`` for no limit, as JSON and head files hold them."""
+        limits = {
+            name: value if math.isfinite(value) else None for name, value in (("low", self.low), ("high", self.high))
+        }
+        return asdict(self) | {"curve": self.curve.value} | limits
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> PixelScale:
+        """Read what :meth:`to_plain` returned."""
+        open_ends = {"low": -math.inf, "high": math.inf}
+        limits = {name: end if plain[name] is None else float(plain[name]) for name, end in open_ends.items()}
+        return cls(**(dict(plain) | {"curve": Curve(plain["curve"])} | limits))
 
     def describe(self) -> str:
         """Write the rule as a formula of ``x``, the value in the file."""

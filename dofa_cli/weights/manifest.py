@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from dofa_cli.errors import UnknownWeights
 from dofa_cli.resources import data_folder
 
+DEFAULT = "dofa-tiny"
+"""The checkpoint that comes with the program and is used when none is named."""
 OLD_LAYOUTS = "old_layouts"
 """Stem of the one file in ``weights/`` that lists outdated files instead of describing a checkpoint."""
 
@@ -38,18 +40,24 @@ class PublishedFile(BaseModel):
 class Checkpoint(PublishedFile):
     """A published checkpoint: where the Hugging Face Hub has it, its checksum, and the shape of its network.
 
-    ``size`` is in bytes; ``architecture`` holds the fields of :class:`dofa_cli.model.config.DofaConfig`.
+    ``repo`` and ``revision`` are empty for what lies in ``weights/`` itself. ``size`` is in bytes; ``architecture``
+    holds the fields of :class:`dofa_cli.model.config.DofaConfig`.
     """
 
     name: str
-    repo: str
-    revision: str
+    repo: str = ""
+    revision: str = ""
     size: PositiveInt | None = None
     licence: str
     source: str
     citation: str
     note: str = ""
     architecture: dict[str, int]
+
+    @property
+    def embedded(self) -> Path | None:
+        """The file, for a checkpoint that comes with the program."""
+        return None if self.repo else data_folder("weights") / self.file
 
 
 class OldLayout(PublishedFile):

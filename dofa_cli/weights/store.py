@@ -1,7 +1,7 @@
 """Where checkpoints lie on this machine, and how they get there: downloaded once, checked before use.
 
-Two places are searched: the folder of files placed by hand (:func:`cache_folder`), then the cache of the
-hub's client, which :func:`download` fills.
+Three places are searched: the program itself, which brings a small one; the folder of files placed by hand
+(:func:`cache_folder`); and the cache of the hub's client, which :func:`download` fills.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def download(wanted: Checkpoint, progress: bool = True) -> Path:
     Raises :class:`NoWeights` without network, :class:`DamagedWeights` where size or checksum differ, and
     :class:`NoSpace` on a full disk.
     """
-    if placed := _placed(wanted):
+    if placed := wanted.embedded or _placed(wanted):
         return _checked(wanted, placed)
     _discard_if_damaged(wanted)
     return _checked(wanted, hub.fetch(wanted, cache_folder(), progress))
@@ -72,7 +72,7 @@ def here(name_or_path: str) -> Path:
 
 def local(wanted: Checkpoint) -> Path | None:
     """Return the file of ``wanted`` on this machine, not checked, or None."""
-    return _placed(wanted) or hub.cached(wanted)
+    return wanted.embedded or _placed(wanted) or hub.cached(wanted)
 
 
 def verify(name_or_path: str) -> Verified:
@@ -105,7 +105,7 @@ def _unsummed() -> list[Checkpoint]:
 
 
 def _is_cached(known: Checkpoint, path: Path) -> bool:
-    cached = hub.cached(known)
+    cached = None if known.embedded else hub.cached(known)
     return cached is not None and cached.samefile(path)
 
 
@@ -127,6 +127,8 @@ def _placed(wanted: Checkpoint) -> Path | None:
 def _checked(wanted: Checkpoint, path: Path) -> Path:
     """Return ``path`` if it holds ``wanted``, else raise :class:`DamagedWeights` with the way out."""
     if fault := _fault(wanted, path):
+        if wanted.embedded:
+            raise DamagedWeights(f"{path} is not '{wanted.name}' as it was shipped: {fault}. Install dofa anew.")
         step = "Run" if path == hub.cached(wanted) else "Delete it and run"
         raise DamagedWeights(
             f"{path} is not '{wanted.name}' as published: {fault}. "
@@ -137,6 +139,8 @@ def _checked(wanted: Checkpoint, path: Path) -> Path:
 
 def _fault(wanted: Checkpoint, path: Path) -> str | None:
     """Say how the file at ``path`` differs from ``wanted``, or None; size first, because it costs nothing."""
+    if not path.is_file():
+        return "it is missing"
     size = path.stat().st_size
     if wanted.size not in {None, size}:
         return f"expected {wanted.size} bytes, found {size}"

@@ -13,7 +13,7 @@ from dofa_cli.model.checkpoint import load_checkpoint, save_checkpoint
 from dofa_cli.model.config import PUBLISHED, DofaConfig
 from dofa_cli.model.device import Precision
 from dofa_cli.model.vit import Dofa, random_dofa
-from dofa_cli.pipelines.encoder import Encoder, TokenNorm, Weights, open_weights
+from dofa_cli.pipelines.encoder import Encoder, TokenNorm, Weights, about_default, open_weights
 from dofa_cli.weights import checksum, manifest, store
 
 RGB = (0.665, 0.56, 0.49)
@@ -62,9 +62,11 @@ def publish(monkeypatch, name: str, path: Path) -> None:
 
 
 class TestOpening:
-    def test_none_named_says_how_to_get_some(self):
-        with pytest.raises(NoWeights, match=r"dofa weights download dofa-base.*--weights"):
-            open_weights(None)
+    def test_none_named_are_those_that_come_with_the_program(self):
+        weights = open_weights(None)
+        assert weights.name == manifest.DEFAULT
+        assert weights.checkpoint.token_norm
+        assert "dofa weights download dofa-base" in about_default()
 
     def test_a_file_that_is_not_there(self):
         with pytest.raises(NoWeights, match=r"nowhere\.pth"):

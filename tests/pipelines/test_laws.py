@@ -59,6 +59,7 @@ class Fake:
     dim: int
     dtype: torch.dtype = torch.float32
     patch_size: int = PATCH
+    detail: int = 1
     device: torch.device = CPU
     batches: tuple[int, ...] = ()
 

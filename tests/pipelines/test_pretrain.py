@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dofa_cli.errors import DofaError, OptionError, OutputExists, OutputUnwritable, UntrustedWeights, WrongWeights
+from dofa_cli.errors import Diverged, OptionError, OutputExists, OutputUnwritable, UntrustedWeights, WrongWeights
 from dofa_cli.pipelines import student, training_run
 from dofa_cli.pipelines.embed import embed
 from dofa_cli.pipelines.pretrain import pretrain
@@ -363,7 +363,7 @@ class TestTrouble:
     def test_divergence_keeps_the_last_good_state(self, train, tmp_path):
         train(tmp_path / "run", minutes=1e-9, lr=1e30, steps=40)
         good = (tmp_path / "run" / "last.pt").read_bytes()
-        with pytest.raises(DofaError, match="diverged"):
+        with pytest.raises(Diverged, match="diverged"):
             train(tmp_path / "run", lr=1e30, steps=40)
         assert (tmp_path / "run" / "last.pt").read_bytes() == good
 

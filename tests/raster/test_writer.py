@@ -22,6 +22,7 @@ from dofa_cli.raster.grid import Window
 from dofa_cli.raster.source import Grid
 from dofa_cli.raster.writer import (
     BLOCK_BYTES,
+    Overviews,
     Part,
     RasterSpec,
     block_side,
@@ -187,6 +188,32 @@ def test_progress_is_told_of_every_block(tmp_path):
         tmp_path / "out.tif", parts_of(tmp_path / "parts", values, 300), spec_for(values), lambda: calls.append(1)
     )
     assert len(calls) == 4
+
+
+def test_blocks_may_come_from_a_function(tmp_path):
+    values = noise(600, 520, 2)
+    asked: list[Window] = []
+
+    def block(window: Window) -> np.ndarray:
+        asked.append(window)
+        return values[window.slices]
+
+    write_cog(tmp_path / "out.tif", block, spec_for(values))
+    with rasterio.open(tmp_path / "out.tif") as file:
+        np.testing.assert_array_equal(file.read().transpose(1, 2, 0), values)
+    assert sum(window.height * window.width for window in asked) == 600 * 520
+
+
+def test_classes_keep_colours_unit_and_overviews_of_the_most_frequent(tmp_path):
+    values = np.full((1100, 1100, 1), 3, np.uint8)
+    values[::2, ::2] = 7  # a quarter of the pixels: never the most frequent, and their mean would be 4
+    spec = spec_for(values, nodata=255, colours={3: (1, 2, 3), 7: (4, 5, 6)}, unit="m", overviews=Overviews.MOST)
+    write_cog(tmp_path / "out.tif", lambda window: values[window.slices], spec)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert (file.colormap(1)[3], file.colormap(1)[7]) == ((1, 2, 3, 255), (4, 5, 6, 255))
+        assert file.units == ("m",)
+        assert file.overviews(1)
+        assert set(np.unique(file.read(1, out_shape=(550, 550)))) == {3}
 
 
 # Whole or not at all

@@ -8,15 +8,19 @@ from pydantic import ValidationError
 from dofa_cli.errors import UnknownWeights
 from dofa_cli.model.config import PUBLISHED, DofaConfig
 from dofa_cli.weights import manifest
-from dofa_cli.weights.manifest import checkpoint, checkpoints, old_layout, old_layouts, published_name
+from dofa_cli.weights.checksum import sha256
+from dofa_cli.weights.manifest import DEFAULT, checkpoint, checkpoints, old_layout, old_layouts, published_name
 
 BASE_SHA256 = "4720985e42b918ac0307009eb06121a3435d9bbce6fd95446f84824a538165b1"
+
+PUBLISHED_NAMES = [name for name in checkpoints() if name != DEFAULT]
 
 
 def test_names():
     assert list(checkpoints()) == [
         "dofa-base",
         "dofa-large",
+        "dofa-tiny",
         "dofa-v2-base",
         "dofa-v2-large",
         "torchgeo-dofa-base",
@@ -25,7 +29,19 @@ def test_names():
 
 
 def test_every_checkpoint_is_pinned_to_a_commit():
-    assert all(re.fullmatch("[0-9a-f]{40}", known.revision) for known in checkpoints().values())
+    fetched = [known for known in checkpoints().values() if known.embedded is None]
+    assert len(fetched) == len(checkpoints()) - 1
+    assert all(re.fullmatch("[0-9a-f]{40}", known.revision) for known in fetched)
+
+
+def test_the_embedded_default_is_whole_small_and_described():
+    tiny = checkpoint(DEFAULT)
+    assert tiny.embedded is not None
+    assert sha256(tiny.embedded, fresh=True) == tiny.sha256
+    assert tiny.embedded.stat().st_size == tiny.size
+    assert tiny.size <= 25e6
+    card = (tiny.embedded.parent / f"{tiny.embedded.stem}.md").read_text()
+    assert all(f"## {part}" in card for part in ("What it is for", "Data", "Training", "Quality"))
 
 
 def test_file_names_are_unique_because_files_placed_by_hand_are_known_by_name():
@@ -33,14 +49,14 @@ def test_file_names_are_unique_because_files_placed_by_hand_are_known_by_name():
     assert len(files) == len(set(files))
 
 
-@pytest.mark.parametrize("name", checkpoints())
+@pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_architecture_is_a_published_one(name):
     known = checkpoint(name)
     size = "large" if name.endswith("large") else "base"
     assert DofaConfig(**known.architecture) == PUBLISHED[f"v{known.architecture['version']}_{size}"]
 
 
-@pytest.mark.parametrize("name", checkpoints())
+@pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_licence_is_that_of_the_weights(name):
     assert checkpoint(name).licence == "CC-BY-4.0"
 

@@ -1,0 +1,84 @@
+"""``dofa classify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dofa_cli.cli import options
+from dofa_cli.cli.show import say, table
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        help="Images, one row each: files, patterns, folders, products. With --grid: the files of one scene.",
+        show_default=False,
+    ),
+]
+Head = Annotated[Path, typer.Option("--head", help="Head file of whole images, as dofa train writes it.")]
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", help=".csv, .parquet, .geojson or .gpkg; with --grid also .tif."),
+]
+Grid = Annotated[
+    str | None,
+    typer.Option(metavar="640m|64px", help="Cut the scene into squares of this size, and classify each."),
+]
+
+
+def classify(
+    images: Images,
+    head: Head,
+    output: Output,
+    grid: Grid = None,
+    min_valid: options.MinValid = 0.5,
+    sensor: options.Sensor = None,
+    wavelengths: options.Wavelengths = None,
+    bands: options.Bands = None,
+    product: options.Product = None,
+    scale: options.Scale = None,
+    offset: options.Offset = None,
+    normalize: options.Normalize = "sensor",
+    weights: options.Weights = None,
+    trust_weights: options.TrustWeights = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = "auto",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Tell the class of whole images, or of each square of a scene.
+
+    dofa classify chips/ --head landuse.pt -o classes.csv
+    """
+    from dofa_cli.pipelines.classify import classify as run
+
+    report = run(
+        images,
+        output,
+        head=head,
+        grid=grid,
+        min_valid=min_valid,
+        sensor=sensor,
+        wavelengths=wavelengths,
+        bands=bands,
+        product=product,
+        scale=scale,
+        offset=offset,
+        normalize=options.choice("--normalize", normalize, "sensor", "scene", "none"),
+        weights=weights,
+        trust_weights=trust_weights,
+        device=device,
+        precision=options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
+        batch_size=options.batch(batch_size),
+        overwrite=overwrite,
+        say=say,
+    )
+    if json:
+        typer.echo(report.to_json())
+        return
+    if report.counts:
+        say(table(("class", "count"), [(name, str(count)) for name, count in report.counts.items()]))
+    typer.echo(report.output)
