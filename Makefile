@@ -3,20 +3,19 @@
 # make quick  the same without the slow tests
 # make docs   write docs/commands.md from --help; docs/sensors.md and the JSON Schema from the sensor files
 # make bench  time the main job against the plain loop (minutes)
+# make tiny   train the embedded default anew: DATA=folder of imagery, RUN=folder of the run (hours)
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 SCENE := $(sort $(wildcard examples/sentinel2/*.jp2))
 
-.PHONY: demo test quick lint docs bench clean
+.PHONY: demo test quick lint docs bench tiny clean
 
 demo: $(READY)
 	mkdir -p demo
-	$(BIN)/python examples/random_weights.py demo/random.safetensors
-	$(BIN)/dofa embed $(SCENE) --sensor sentinel2 --weights demo/random.safetensors -o demo/embedding.tif --overwrite
+	$(BIN)/dofa embed $(SCENE) --sensor sentinel2 -o demo/embedding.tif --overwrite
 	$(BIN)/dofa quicklook demo/embedding.tif -o demo/embedding.png --overwrite
-	@echo "These weights are random: the numbers mean nothing. Published ones: dofa weights download dofa-base"
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -35,6 +34,10 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/embed_speed.py
+
+tiny: $(READY)
+	$(BIN)/python benchmarks/dofa_tiny/train.py $(DATA) $(RUN)
+	$(BIN)/python benchmarks/dofa_tiny/publish.py $(RUN)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

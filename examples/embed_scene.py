@@ -1,6 +1,6 @@
 """Embed the example scene from Python, and read the result back with rasterio.
 
-Usage: python examples/embed_scene.py WEIGHTS [OUTPUT.tif]
+Usage: python examples/embed_scene.py [OUTPUT.tif]
 """
 
 import sys
@@ -13,8 +13,8 @@ from dofa_cli.pipelines.embed import embed
 SCENE = sorted(Path(__file__).parent.glob("sentinel2/*.jp2"))
 
 
-def main(weights: str, output: str) -> None:
-    report = embed(SCENE, output, sensor="sentinel2", weights=weights, overwrite=True, say=print)
+def main(output: str) -> None:
+    report = embed(SCENE, output, sensor="sentinel2", overwrite=True, say=print)
     print(f"{report.windows} windows, {report.area_km2:.1f} km² in {report.seconds:.1f} s")
     with rasterio.open(report.output) as file:
         print(f"{file.count} dimensions on {file.height} × {file.width} cells of {file.res[0]:g} m, {file.crs}")
@@ -22,4 +22,4 @@ def main(weights: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "embedding.tif")
+    main(sys.argv[1] if len(sys.argv) > 1 else "embedding.tif")

@@ -32,13 +32,13 @@ LEAST_EPOCHS, MOST_EPOCHS, USUAL_STEPS = 20, 60, 800
 class Training:
     """How a network is trained on windows or whole images.
 
-    ``epochs`` 0 means as many as a small set needs (:meth:`settled`). ``lr`` is the peak rate of the new layers, ``encoder_lr`` that of the encoder's last block (finetune) or of the
-    adapters (lora); ``layer_decay`` is the ratio of the rates of a block and the next. The rate rises in a line over
-    ``warmup`` (a share of all steps) and falls along half a cosine to 0. Training stops when validation has not
-    improved for ``patience`` epochs. ``decoder`` is ``upernet`` or ``linear`` (windows only), ``channels`` its width
-    (0: chosen by the encoder's), ``spectrum`` lets it see the pixels themselves too. ``auxiliary`` and ``dice`` weigh
-    the auxiliary head and the overlap loss; ``turns`` uses the eight symmetries of the square, ``jitter`` changes
-    brightness and contrast by up to that share.
+    ``epochs`` 0 means as many as a small set needs (:meth:`settled`). ``lr`` is the peak rate of the new layers,
+    ``encoder_lr`` that of the encoder's last block (finetune) or of the adapters (lora); ``layer_decay`` is the ratio
+    of the rates of a block and the next. The rate rises in a line over ``warmup`` (a share of all steps) and falls
+    along half a cosine to 0. Training stops when validation has not improved for ``patience`` epochs. ``decoder`` is
+    ``upernet`` or ``linear`` (windows only), ``channels`` its width (0: chosen by the encoder's), ``spectrum`` lets it
+    see the pixels themselves too. ``auxiliary`` and ``dice`` weigh the auxiliary head and the overlap loss; ``turns``
+    uses the eight symmetries of the square, ``jitter`` changes brightness and contrast by up to that share.
 
     Published (arXiv 2403.15356 and its code): frozen UPerNet with 512 channels, AdamW at 0.005, batch 64, 20 epochs,
     cosine, auxiliary 0.4, dropout 0.1; full fine-tuning on RESISC45 with AdamW at 6.25e-5, weight decay 0.05, batch
@@ -47,8 +47,8 @@ class Training:
 
     epochs: int = 0
     batch: int = 8
-    lr: float = 1e-3
-    encoder_lr: float = 2e-4
+    lr: float = 3e-3
+    encoder_lr: float = 5e-4
     layer_decay: float = 0.7
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -95,7 +95,7 @@ class Training:
         return asdict(self)
 
 
-_OWN_DEFAULTS: dict[Method, dict[str, Any]] = {Method.UPERNET: {"lr": 3e-3}, Method.LORA: {"encoder_lr": 1e-3}}
+_OWN_DEFAULTS: dict[Method, dict[str, Any]] = {Method.LORA: {"encoder_lr": 1e-3}}
 
 
 def settled(method: Method, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
 
-from dofa_cli.errors import SceneNotFound
+from dofa_cli.errors import SceneError, SceneNotFound
 from dofa_cli.pipelines.corpus import RASTERS
 from dofa_cli.pipelines.drawable import Paths
 from dofa_cli.raster.deliveries.unpack import unpack
@@ -42,7 +42,7 @@ def _matching(name: str) -> list[str]:
 
 def _images(path: str) -> Iterator[Paths]:
     place = Path(path)
-    if not place.is_dir() or unpack(path) is not None:
+    if not place.is_dir() or _is_product(path):
         yield (path,)
         return
     inside = [one for one in sorted(place.iterdir()) if not one.name.startswith(".")]
@@ -54,3 +54,11 @@ def _images(path: str) -> Iterator[Paths]:
     for one in inside:
         if one.is_dir():
             yield from _images(str(one))
+
+
+def _is_product(folder: str) -> bool:
+    """Whether a folder is one product of an agency; one that holds several is looked through."""
+    try:
+        return unpack(folder) is not None
+    except SceneError:
+        return False

@@ -20,6 +20,7 @@ from dofa_cli.pipelines.prepare import Learnt, SceneOptions
 from dofa_cli.pipelines.standardise import Standardiser
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.reader import read_windows
+from dofa_cli.raster.sample import sample_scene
 from dofa_cli.raster.scene import Pixels, read_headers
 from dofa_cli.raster.source import Grid
 from dofa_cli.sensors.normalise import BandNorm
@@ -141,11 +142,13 @@ class ChipSet:
         return min(self.chips[index].size) // (SHRUNK_SIDES * self.side)
 
     def check(self, index: int) -> str:
-        """Read a chip once, keep it where memory allows, and say what is wrong with it (nothing: an empty text)."""
+        """Read a chip once, keep it where memory allows, and say what is wrong with it (nothing: an empty text).
+
+        Of a large image only a sample is read.
+        """
         try:
             if self._factor(index) > 1:
-                valid = self._native(index)[1]
-                return "" if (valid > 0).any() else "without valid pixels"
+                return "without valid pixels" if sample_scene(self.chips[index].scene()).is_empty else ""
             pixels = self.chips[index].pixels()
         except DamagedRaster:
             return "damaged"

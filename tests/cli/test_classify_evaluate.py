@@ -28,36 +28,38 @@ def called(*arguments: object):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
+@pytest.mark.usefixtures("here")
 class TestClassify:
-    def test_prints_the_file_and_counts(self, here, scene, weights):
+    def test_prints_the_file_and_counts(self, scene, weights):
         result = called("classify", scene, "--head", "forest.pt", "--weights", weights, "-o", "out.csv")
         assert result.exit_code == 0, result.output
         assert result.stdout == "out.csv\n"
         assert "forest  1" in result.stderr
 
-    def test_gives_json(self, here, scene, weights):
+    def test_gives_json(self, scene, weights):
         result = called("classify", scene, "--head", "forest.pt", "--weights", weights, "-o", "o.csv", "--json")
         assert json.loads(result.stdout)["counts"] == {"water": 0, "forest": 1}
 
-    def test_refuses_in_one_line(self, here, scene):
+    def test_refuses_in_one_line(self, scene):
         result = called("classify", scene, "--head", "none.pt", "-o", "out.csv")
         assert result.exit_code == 70
         assert result.stderr.startswith("Error: No head file none.pt")
         assert not Path("out.csv").exists()
 
 
+@pytest.mark.usefixtures("here")
 class TestEvaluate:
-    def test_prints_scores(self, here, weights):
+    def test_prints_scores(self, weights):
         result = called("evaluate", "forest.pt", "--labels", "labels.csv", "--weights", weights, "-o", "r.html")
         assert result.exit_code == 0, result.output
         assert "overall accuracy" in result.stdout
         assert result.stdout.endswith("r.html\nr.json\n")
 
-    def test_prints_heads_side_by_side(self, here, weights):
+    def test_prints_heads_side_by_side(self, weights):
         result = called("evaluate", "forest.pt", "water.pt", "--labels", "labels.csv", "--weights", weights)
         assert "forest against water" in result.stdout
 
-    def test_fails_under_a_threshold_after_the_report(self, here, weights):
+    def test_fails_under_a_threshold_after_the_report(self, weights):
         arguments = ("--labels", "labels.csv", "--weights", weights, "--fail-under", "0.5", "-o", "r.json")
         result = called("evaluate", "water.pt", *arguments)
         assert result.exit_code == 82
@@ -80,7 +82,7 @@ class TestEvaluate:
             (("forest.pt", "--labels", "none.csv"), "No table"),
         ],
     )
-    def test_refuses_in_one_line(self, here, arguments, said):
+    def test_refuses_in_one_line(self, arguments, said):
         result = called("evaluate", *arguments)
         assert result.exit_code > 0
         assert said in result.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dofa_cli.errors import SceneNotFound
@@ -46,3 +48,13 @@ def test_what_matches_nothing_is_named(tree, name):
     (tree / ".hidden/none").mkdir()
     with pytest.raises(SceneNotFound, match=name.replace("*", r"\*")):
         find_images([str(tree / name)])
+
+
+def test_a_folder_of_products_is_one_image_a_product(tmp_path):
+    patches = [f"S2A_MSIL2A_20170613T101031_{n}_48" for n in (1, 2)]
+    for patch in patches:
+        (tmp_path / patch).mkdir()
+        for band in ("B02", "B03", "B04"):
+            (tmp_path / patch / f"{patch}_{band}.tif").touch()
+    found = find_images([str(tmp_path)])
+    assert [{Path(path).relative_to(tmp_path).parts[0] for path in paths} for paths in found] == [{p} for p in patches]

@@ -162,27 +162,31 @@ class TestImages:
         notes = done.assessments["always"].all_notes
         assert any("no class of the head do not count: swamp (1 images)" in note for note in notes)
 
-    def test_of_the_test_part_count_alone(self, always, images, weights, tmp_path):
+    @pytest.mark.usefixtures("images")
+    def test_of_the_test_part_count_alone(self, always, weights, tmp_path):
         rows = [(f"{n}.tif", "forest" if n < 7 else "water", "test" if n > 5 else "train") for n in range(9)]
         listed = table(tmp_path / "split.csv", rows, ("image", "label", "split"))
         measured = evaluate(always, labels=listed, weights=str(weights)).measured["always"]
         assert measured.samples == 3
         assert measured.values["overall_accuracy"] == pytest.approx(1 / 3)
 
-    def test_with_several_labels_get_average_precision(self, scene, images, weights, tmp_path):
+    @pytest.mark.usefixtures("images")
+    def test_with_several_labels_get_average_precision(self, scene, weights, tmp_path):
         head = image_head(scene, weights, tmp_path, CLASSES, [1.0, 1.0, -1.0], several=True, name="several.pt")
         rows = [(f"{n}.tif", "forest|water" if n % 2 else "forest") for n in range(4)]
         measured = evaluate(head, labels=table(tmp_path / "s.csv", rows), weights=str(weights)).measured["several"]
         assert measured.values["micro_f1"] == pytest.approx(2 * 6 / (6 + 8))
 
-    def test_with_numbers_are_scored_as_numbers(self, scene, images, weights, tmp_path):
+    @pytest.mark.usefixtures("images")
+    def test_with_numbers_are_scored_as_numbers(self, scene, weights, tmp_path):
         head = image_head(scene, weights, tmp_path, None, [0.5], target=BIOMASS, name="biomass.pt")
         listed = table(tmp_path / "n.csv", [(f"{n}.tif", 10.5 + n % 2) for n in range(4)])
         measured = evaluate(head, labels=listed, weights=str(weights)).measured["biomass"]
         assert measured.values["bias"] == pytest.approx(0)
         assert measured.values["mae"] == pytest.approx(0.5)
 
-    def test_without_a_known_label_are_refused(self, always, images, weights, tmp_path):
+    @pytest.mark.usefixtures("images")
+    def test_without_a_known_label_are_refused(self, always, weights, tmp_path):
         listed = table(tmp_path / "l.csv", [("0.tif", "swamp"), ("1.tif", "bog")])
         with pytest.raises(LabelError, match=r"the labels are bog, swamp, its classes water, forest, fields"):
             evaluate(always, labels=listed, weights=str(weights))
@@ -234,8 +238,8 @@ class TestRefusals:
     def test_of_labels_of_another_kind(self, always, maps, scene, images, weights, tmp_path):
         with pytest.raises(WrongHead, match="maps pixels, but the labels are of whole images"):
             evaluate(maps[0], labels=images, weights=str(weights))
+        labels = label_raster(tmp_path / "l.tif", np.full((ROWS, COLS), 4))
         with pytest.raises(WrongHead, match="whole images, but the labels lie on the ground"):
-            labels = label_raster(tmp_path / "l.tif", np.full((ROWS, COLS), 4))
             evaluate(always, scene=scene, labels=labels, weights=str(weights))
 
     def test_of_heads_of_different_kinds(self, always, maps, images):

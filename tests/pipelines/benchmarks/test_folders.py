@@ -80,22 +80,23 @@ class TestLabelRasters:
             read_label_rasters(tmp_path / "images")
 
 
-class TestRows:
-    ROWS = [Row(f"{n}.jpg", "forest" if n % 3 else "river", "") for n in range(90)]
+UNSPLIT = tuple(Row(f"{n}.jpg", "forest" if n % 3 else "river", "") for n in range(90))
 
+
+class TestRows:
     def test_are_dealt_by_share_and_class_the_same_each_time(self):
-        found = with_splits(self.ROWS, (0.6, 0.2, 0.2), 0, by_label=True)
+        found = with_splits(UNSPLIT, (0.6, 0.2, 0.2), 0, by_label=True)
         assert counts(found) == {"train": 54, "validation": 18, "test": 18}
         assert Counter(row.label for row in found if row.split == "test") == {"forest": 12, "river": 6}
-        assert found == with_splits(self.ROWS, (0.6, 0.2, 0.2), 0, by_label=True)
-        assert found != with_splits(self.ROWS, (0.6, 0.2, 0.2), 1, by_label=True)
+        assert found == with_splits(UNSPLIT, (0.6, 0.2, 0.2), 0, by_label=True)
+        assert found != with_splits(UNSPLIT, (0.6, 0.2, 0.2), 1, by_label=True)
 
     def test_keep_the_split_that_they_have(self):
         rows = [Row("1", "a", "test"), Row("2", "a", "train")]
         assert with_splits(rows, (0.6, 0.2, 0.2), 0, by_label=True) == rows
 
     def test_are_limited_class_by_class(self):
-        found = limited(with_splits(self.ROWS, (0.6, 0.2, 0.2), 0, by_label=True), 10, 0)
+        found = limited(with_splits(UNSPLIT, (0.6, 0.2, 0.2), 0, by_label=True), 10, 0)
         assert counts(found) == {"train": 10, "validation": 10, "test": 10}
         assert Counter(row.label for row in found if row.split == "train") == {"forest": 5, "river": 5}
 

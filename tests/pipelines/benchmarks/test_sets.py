@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dofa_cli.assess.measured import METRICS
@@ -55,6 +57,16 @@ def test_eurosat_and_brick_kiln_are_read_by_their_true_bands():
     assert benchmark("m-eurosat").bands["B12"] == "11 - SWIR"
     assert benchmark("m-brick-kiln").bands["B07"] == "06 - Vegetation Red Edge"
     assert "B06" not in benchmark("m-brick-kiln").bands
+
+
+def test_the_page_lists_each_with_its_figures():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "benchmark-sets.md").read_text(encoding="utf-8")
+    lines = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert lines.keys() == {one.name for one in all_benchmarks()}
+    for one in all_benchmarks():
+        ours = [f"{figure.model} {figure.value:g}" for figure in one.published if figure.model.startswith("DOFA")]
+        assert ("; ".join(ours) or "–") in lines[one.name]
+        assert f"| {one.task.value} | {one.method.value} | {METRICS[one.metric].title} |" in lines[one.name]
 
 
 def test_a_wrong_name_is_met_with_the_nearest():
