@@ -22,7 +22,7 @@ from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import Precision, arithmetic, choose_device, choose_precision
 from dofa_cli.model.masked import load_published, random_masked
 from dofa_cli.model.vit import Dofa, FoldedDofa, random_dofa
-from dofa_cli.pipelines.blend import Blend
+from dofa_cli.pipelines.inference.blend import Blend
 from dofa_cli.raster.grid import CellGrid, Window, plan_tiles
 from dofa_cli.training.ablation import FixedMaskedDofa
 from dofa_cli.training.config import RunConfig
@@ -56,7 +56,7 @@ class Network:
     model: Dofa
     fold: Fold
     chip_zooms: tuple[float, ...] = (1, 2)
-    pixel_zooms: tuple[float, ...] = (1, 2, 4, 8)
+    pixel_zooms: tuple[float, ...] = (1, 2, 4)
 
     def vectors(self, images: Sequence[Tensor], waves: Sequence[float], zoom: float) -> NDArray[np.float32]:
         """Pool the tokens of whole images, resampled to ``zoom`` times the network's native side."""

@@ -33,9 +33,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
 from dofa_cli.model.config import DofaConfig
-from dofa_cli.pipelines.drawable import Candidate, with_rules
-from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
-from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.pretraining.drawable import Candidate, with_rules
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.raster.scene import Pixels, read_headers
 
 INDIAN_PINES = "indian-pines"

@@ -18,7 +18,7 @@ from pathlib import Path
 import rasterio
 
 from dofa_cli.errors import DofaError
-from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 from dofa_cli.pipelines.suggest import suggest
 
 ENDINGS = (".tif", ".tiff", ".jp2", ".nc")

@@ -18,6 +18,19 @@ UNLABELLED = -1
 """Index of pixels without a class."""
 LARGEST = 65535
 _GOLDEN = 0.618034
+USUAL_COLOURS: dict[str, Rgb] = {
+    "wetland": (88, 180, 160), "marsh": (88, 180, 160), "water": (50, 110, 200), "river": (50, 110, 200),
+    "lake": (50, 110, 200), "sea": (30, 80, 170), "forest": (25, 95, 40), "tree": (25, 95, 40), "wood": (25, 95, 40),
+    "scrub": (140, 140, 60), "shrub": (140, 140, 60), "meadow": (165, 200, 90), "pasture": (165, 200, 90),
+    "grass": (120, 190, 80), "farm": (230, 190, 90), "crop": (230, 190, 90), "agri": (230, 190, 90),
+    "arable": (230, 190, 90), "cultivated": (230, 190, 90), "corn": (250, 210, 50), "soy": (50, 150, 30),
+    "wheat": (170, 115, 0), "alfalfa": (255, 165, 225), "residential": (205, 90, 80), "urban": (205, 90, 80),
+    "built": (205, 90, 80), "developed": (205, 90, 80), "artificial": (205, 90, 80), "industrial": (150, 85, 150),
+    "road": (110, 110, 110), "highway": (110, 110, 110), "bare": (190, 165, 140), "soil": (190, 165, 140),
+    "sand": (225, 205, 165), "snow": (230, 240, 250), "ice": (230, 240, 250), "cloud": (210, 210, 215),
+    "shadow": (60, 60, 70),
+}  # fmt: skip
+"""What maps usually paint a class whose name holds a word; the first that fits is taken."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,11 @@ class ClassTable:
     ) -> ClassTable:
         """Make a table of class values, with names and colours where they are known, and a nodata value outside."""
         ordered = tuple(sorted({int(value) for value in values}))
-        drawn = distinct_colours(len(ordered))
+        called = tuple((names or {}).get(value) or str(value) for value in ordered)
+        drawn = named_colours(called)
         return cls(
             ordered,
-            tuple((names or {}).get(value) or str(value) for value in ordered),
+            called,
             tuple((colours or {}).get(value, drawn[at]) for at, value in enumerate(ordered)),
             _free(ordered) if nodata is None else nodata,
         )
@@ -99,6 +113,15 @@ class ClassTable:
         return cls(tuple(map(int, plain["values"])), tuple(map(str, plain["names"])), colours, int(plain["nodata"]))
 
 
+def named_colours(names: Sequence[str]) -> list[Rgb]:
+    """Return a colour for each class: the usual one of its name unless another class has it, else a distinct one."""
+    found: list[Rgb] = []
+    for name, other in zip(names, distinct_colours(len(names)), strict=True):
+        usual = next((colour for word, colour in USUAL_COLOURS.items() if word in name.lower()), other)
+        found.append(other if usual in found else usual)
+    return found
+
+
 def distinct_colours(count: int) -> list[Rgb]:
     """Return colours that are easy to tell apart: hues a golden section apart, in three degrees of lightness."""
     found = []
@@ -110,12 +133,12 @@ def distinct_colours(count: int) -> list[Rgb]:
 
 
 def _free(values: Sequence[int]) -> int:
-    """Return the nodata value: 255, or 65535 where that is a class or classes need 16 bits."""
-    if not values or (values[-1] <= 255 and 255 not in values):
-        return 255
-    if LARGEST in values:
-        raise OptionError(f"Class {LARGEST} leaves no value for nodata. Use smaller class values.")
-    return LARGEST
+    """Return the nodata value: 255 where classes fit 8 bits, else 65535, or whichever of the two is no class."""
+    preferred = (255, LARGEST) if not values or values[-1] <= 255 else (LARGEST, 255)
+    for value in preferred:
+        if value not in values:
+            return value
+    raise OptionError(f"Classes 255 and {LARGEST} leave no value for nodata. Give one of them another value.")
 
 
 def _listed(values: Sequence[int]) -> str:

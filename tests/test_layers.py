@@ -21,10 +21,22 @@ BELOW = {
     "assess": set(),
     "training": {"model", "heads", "sensors", "raster"},
     "pipelines": {"raster", "sensors", "weights", "model", "heads", "training", "assess"},
-    "cli": {"pipelines", "sensors", "weights"},
+    "cli": {"pipelines", "sensors", "weights", "assess"},
 }
 FOUNDATION = {"errors", "resources", "classes", "__version__"}
-HEAVY = ("torch", "rasterio", "rioxarray", "dask", "xarray", "pandas", "geopandas", "matplotlib", "pydantic", "pyarrow", "sklearn")
+HEAVY = (
+    "torch",
+    "rasterio",
+    "rioxarray",
+    "dask",
+    "xarray",
+    "pandas",
+    "geopandas",
+    "matplotlib",
+    "pydantic",
+    "pyarrow",
+    "sklearn",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

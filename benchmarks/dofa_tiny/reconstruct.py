@@ -12,7 +12,7 @@ import torch
 
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.masked import load_published, random_masked
-from dofa_cli.pipelines.corpus import open_source
+from dofa_cli.pipelines.pretraining.corpus import open_source
 from dofa_cli.raster.grid import Window
 from dofa_cli.training.config import Data, RunConfig, SourceConfig
 from dofa_cli.training.data import Batch, CropRules

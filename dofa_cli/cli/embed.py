@@ -10,7 +10,7 @@ from dofa_cli.cli import options
 from dofa_cli.cli.show import say, size, table
 
 if TYPE_CHECKING:
-    from dofa_cli.pipelines.report import Report
+    from dofa_cli.pipelines.inference.report import Report
 
 
 def embed(

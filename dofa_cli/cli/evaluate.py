@@ -118,7 +118,7 @@ def evaluate(
     if not heads:
         raise OptionError("Name a head file, or a data set with --benchmark (`dofa evaluate --benchmark list`).")
     from dofa_cli.pipelines.evaluate import evaluate as run
-    from dofa_cli.pipelines.train_request import read_ignored
+    from dofa_cli.pipelines.learning.request import read_ignored
 
     done = run(
         heads,
@@ -165,7 +165,7 @@ def _show(done: Evaluated) -> None:
 
 
 def _show_one(one: Assessment) -> None:
-    from dofa_cli.pipelines.score_tables import class_rows, score_rows
+    from dofa_cli.pipelines.evaluation.score_tables import class_rows, score_rows
 
     typer.echo(table(*score_rows(one.measured)))
     head, lines = class_rows(one)

@@ -15,7 +15,7 @@ from dofa_cli.cli.show import table
 
 if TYPE_CHECKING:
     from dofa_cli.pipelines.info import BandFacts, FileFacts, Report, SceneFacts
-    from dofa_cli.pipelines.results import TableFacts
+    from dofa_cli.pipelines.scenes.results import TableFacts
     from dofa_cli.pipelines.suggest import Suggestion
 
 BLOCKS = " ▁▂▃▄▅▆▇█"

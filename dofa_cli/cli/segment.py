@@ -11,7 +11,7 @@ from dofa_cli.cli import options
 from dofa_cli.cli.show import say, size, table
 
 if TYPE_CHECKING:
-    from dofa_cli.pipelines.map_report import MapReport
+    from dofa_cli.pipelines.mapping.report import MapReport
 
 _MAP, _MODEL, _GRID = "The map", "The network", "Windows and cells"
 

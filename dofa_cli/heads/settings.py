@@ -11,7 +11,7 @@ from dofa_cli.errors import OptionError
 from dofa_cli.heads.head import Method
 
 TOKEN_SETTINGS: dict[Method, dict[str, Any]] = {
-    Method.LINEAR: {"c": [1e-3, 1e-2, 1e-1, 1.0, 10.0]},
+    Method.LINEAR: {"c": [1e-4, 1e-3, 1e-2, 1e-1, 1.0]},
     Method.KNN: {"k": 5, "temperature": 0.07, "most": 20_000},
     Method.MLP: {
         "hidden": 256,

@@ -157,7 +157,7 @@ def _by_hand(text: str, wishes: BandWishes) -> tuple[Found, BandWishes]:
 def _of_file(path: str) -> Found:
     if is_text(Path(path)):
         return read_source(Path(path))
-    from dofa_cli.pipelines.stated_bands import bands_of_raster
+    from dofa_cli.pipelines.scenes.stated_bands import bands_of_raster
 
     return bands_of_raster(path)
 
@@ -168,7 +168,7 @@ def _with_statistics(content: Content, sensor_id: str, scenes: Sequence[str]) ->
     plain = Added(read_back(sensor_id, text), text, Path(), is_written=False)
     if not scenes:
         return plain
-    from dofa_cli.pipelines.own_statistics import measure
+    from dofa_cli.pipelines.scenes.own_statistics import measure
 
     measured = measure(plain.sensor, scenes)
     known = plain.sensor

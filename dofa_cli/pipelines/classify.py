@@ -13,18 +13,18 @@ import rasterio
 from dofa_cli.errors import OptionError
 from dofa_cli.heads.head import Head
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.apply_head import HeadFile, learnt_rules, open_head, scene_options
-from dofa_cli.pipelines.chip_files import find_images
-from dofa_cli.pipelines.chips import HALF, ChipSet, open_chips
-from dofa_cli.pipelines.drawable import Paths
-from dofa_cli.pipelines.machine import to_json
-from dofa_cli.pipelines.predictor import Predictions, Predictor, check_images, columns_of, open_for, side_of
-from dofa_cli.pipelines.prepare import Learnt, Normalize, Prepared, SceneOptions, describe, prepare_scene
-from dofa_cli.pipelines.row_table import check_ending, footprints, write_rows
-from dofa_cli.pipelines.run import ModelOptions, Say
-from dofa_cli.pipelines.square_map import RASTERS, write_square_map
-from dofa_cli.pipelines.squares import Squares, lay_squares, square_batches
-from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.chips.chip_set import HALF, ChipSet, open_chips
+from dofa_cli.pipelines.chips.files import find_images
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.inference.run import ModelOptions, Say
+from dofa_cli.pipelines.mapping.apply_head import HeadFile, learnt_rules, open_head, scene_options
+from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor, check_images, columns_of, open_for, side_of
+from dofa_cli.pipelines.mapping.row_table import check_ending, footprints, write_rows
+from dofa_cli.pipelines.mapping.square_map import RASTERS, write_square_map
+from dofa_cli.pipelines.mapping.squares import Squares, lay_squares, square_batches
+from dofa_cli.pipelines.pretraining.drawable import Paths
+from dofa_cli.pipelines.scenes.prepare import Learnt, Normalize, Prepared, SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output

@@ -11,15 +11,15 @@ import torch
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.encoder import CellModel, TokenNorm
-from dofa_cli.pipelines.outputs import scene_name, write_raster, write_table
-from dofa_cli.pipelines.plan import GridOptions
-from dofa_cli.pipelines.prepare import Normalize, SceneOptions
-from dofa_cli.pipelines.progress import window_progress
-from dofa_cli.pipelines.quantise import OutputDtype
-from dofa_cli.pipelines.report import Report, report_on
-from dofa_cli.pipelines.run import Level, ModelOptions, Request, Run, Say, settle
-from dofa_cli.pipelines.screen import MaskOptions
+from dofa_cli.pipelines.inference.encoder import CellModel, TokenNorm
+from dofa_cli.pipelines.inference.outputs import scene_name, write_raster, write_table
+from dofa_cli.pipelines.inference.plan import GridOptions
+from dofa_cli.pipelines.inference.progress import window_progress
+from dofa_cli.pipelines.inference.quantise import OutputDtype
+from dofa_cli.pipelines.inference.report import Report, report_on
+from dofa_cli.pipelines.inference.run import Level, ModelOptions, Request, Run, Say, settle
+from dofa_cli.pipelines.scenes.prepare import Normalize, SceneOptions
+from dofa_cli.pipelines.scenes.screen import MaskOptions
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output, check_space
 

@@ -22,16 +22,16 @@ from dofa_cli.assess.thresholds import check_threshold, metric_named
 from dofa_cli.errors import OptionError, WrongHead
 from dofa_cli.heads.head import Head, Task
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.apply_head import HeadFile, open_head
-from dofa_cli.pipelines.compare_heads import check_comparable, compare, names_of, plain
-from dofa_cli.pipelines.evaluate_images import ImageTest, try_on_images
-from dofa_cli.pipelines.evaluate_maps import MapTest, try_on_maps
-from dofa_cli.pipelines.evidence import Evidence
-from dofa_cli.pipelines.label_table import LabelKind
-from dofa_cli.pipelines.prepare import SceneOptions
-from dofa_cli.pipelines.run import ModelOptions, Say
-from dofa_cli.pipelines.train_inputs import Inputs, find_inputs
-from dofa_cli.pipelines.train_scenes import LabelOptions
+from dofa_cli.pipelines.evaluation.compare import check_comparable, compare, names_of, plain
+from dofa_cli.pipelines.evaluation.evidence import Evidence
+from dofa_cli.pipelines.evaluation.images import ImageTest, try_on_images
+from dofa_cli.pipelines.evaluation.maps import MapTest, try_on_maps
+from dofa_cli.pipelines.inference.run import ModelOptions, Say
+from dofa_cli.pipelines.learning.inputs import Inputs, find_inputs
+from dofa_cli.pipelines.learning.label_table import LabelKind
+from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
+from dofa_cli.pipelines.mapping.apply_head import HeadFile, open_head
+from dofa_cli.pipelines.scenes.prepare import SceneOptions
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output, explained, working_file
 

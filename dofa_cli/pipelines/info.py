@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from dofa_cli.pipelines.histogram import Distribution, sample_values
-from dofa_cli.pipelines.machine import to_json
-from dofa_cli.pipelines.plausible import Verdict, judge
-from dofa_cli.pipelines.results import MARK, TableFacts, is_table, made_by, read_table
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.scenes.histogram import Distribution, sample_values
+from dofa_cli.pipelines.scenes.plausible import Verdict, judge
+from dofa_cli.pipelines.scenes.results import MARK, TableFacts, is_table, made_by, read_table
+from dofa_cli.pipelines.scenes.traces import delivered_sensors, traces
 from dofa_cli.pipelines.suggest import Suggestion, suggestion
-from dofa_cli.pipelines.traces import delivered_sensors, traces
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import Header

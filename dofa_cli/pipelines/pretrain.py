@@ -11,10 +11,10 @@ from typing import Any
 import rasterio
 
 from dofa_cli.errors import OptionError, OutputExists, OutputUnwritable
-from dofa_cli.pipelines.card import card
-from dofa_cli.pipelines.machine import to_json
-from dofa_cli.pipelines.run import Say
-from dofa_cli.pipelines.training_run import (
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.inference.run import Say
+from dofa_cli.pipelines.pretraining.card import card
+from dofa_cli.pipelines.pretraining.training_run import (
     BEST,
     BEST_ENCODER,
     CONFIG,

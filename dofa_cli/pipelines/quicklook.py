@@ -10,10 +10,10 @@ import numpy as np
 import rasterio
 
 from dofa_cli.errors import OptionError
-from dofa_cli.pipelines.paint import PRIMARY, Look, classes, components, gather, grey, in_colour
-from dofa_cli.pipelines.picture import LONGEST, Picture, draw, save_png
-from dofa_cli.pipelines.results import MARK
-from dofa_cli.pipelines.traces import traces
+from dofa_cli.pipelines.drawing.paint import PRIMARY, Look, classes, components, gather, grey, in_colour
+from dofa_cli.pipelines.drawing.picture import LONGEST, Picture, draw, save_png
+from dofa_cli.pipelines.scenes.results import MARK
+from dofa_cli.pipelines.scenes.traces import traces
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import FileBand, Header, read_header
 from dofa_cli.raster.source import gdal_options

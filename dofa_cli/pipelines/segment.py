@@ -9,20 +9,20 @@ from pathlib import Path
 import rasterio
 
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.apply_head import HeadFile, check_maps, grid_options, open_head, token_norm
-from dofa_cli.pipelines.decode import Confidence, Decoder, ShareType, Smooth
-from dofa_cli.pipelines.from_embedding import open_embedding
-from dofa_cli.pipelines.map_files import MapFiles, MapOptions, MapWriter, check_files, map_files
-from dofa_cli.pipelines.map_report import MapReport, map_report
-from dofa_cli.pipelines.map_source import MapSource, source_of_embedding, source_of_scene
-from dofa_cli.pipelines.outputs import scene_name
-from dofa_cli.pipelines.plan import GridOptions
-from dofa_cli.pipelines.prepare import SceneOptions
-from dofa_cli.pipelines.progress import window_progress
-from dofa_cli.pipelines.quantise import OutputDtype
-from dofa_cli.pipelines.run import Level, ModelOptions, Request, Say
-from dofa_cli.pipelines.screen import MaskOptions
-from dofa_cli.pipelines.shards import parts_folder
+from dofa_cli.pipelines.inference.outputs import scene_name
+from dofa_cli.pipelines.inference.plan import GridOptions
+from dofa_cli.pipelines.inference.progress import window_progress
+from dofa_cli.pipelines.inference.quantise import OutputDtype
+from dofa_cli.pipelines.inference.run import Level, ModelOptions, Request, Say
+from dofa_cli.pipelines.inference.shards import parts_folder
+from dofa_cli.pipelines.mapping.apply_head import HeadFile, check_maps, grid_options, open_head, token_norm
+from dofa_cli.pipelines.mapping.decode import Confidence, Decoder, ShareType, Smooth
+from dofa_cli.pipelines.mapping.files import MapFiles, MapOptions, MapWriter, check_files, map_files
+from dofa_cli.pipelines.mapping.from_embedding import open_embedding
+from dofa_cli.pipelines.mapping.report import MapReport, map_report
+from dofa_cli.pipelines.mapping.source import MapSource, source_of_embedding, source_of_scene
+from dofa_cli.pipelines.scenes.prepare import SceneOptions
+from dofa_cli.pipelines.scenes.screen import MaskOptions
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import COPIES, check_space
 

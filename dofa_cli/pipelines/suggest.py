@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import rasterio
 
-from dofa_cli.pipelines.instrument import states_wavelengths
-from dofa_cli.pipelines.machine import to_json
-from dofa_cli.pipelines.traces import delivered_sensors, traces
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.scenes.instrument import states_wavelengths
+from dofa_cli.pipelines.scenes.traces import delivered_sensors, traces
 from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import gdal_options

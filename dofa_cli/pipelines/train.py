@@ -17,18 +17,18 @@ from dofa_cli.heads.file import save_head
 from dofa_cli.heads.fit import Fitted
 from dofa_cli.heads.head import Method, Task
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.draft import final_settings, probabilities
-from dofa_cli.pipelines.encoder import Weights, about_default, open_weights
-from dofa_cli.pipelines.folds import Division, Round, SplitBy, SplitOptions, check_classes
-from dofa_cli.pipelines.learners import Attempt, Setting, prepare_attempt, used_samples
-from dofa_cli.pipelines.lessons import Drawn, Lesson, chip_lesson, scene_lesson
-from dofa_cli.pipelines.prepare import Normalize, SceneOptions
-from dofa_cli.pipelines.run import ModelOptions, Say
-from dofa_cli.pipelines.screen import MaskOptions
-from dofa_cli.pipelines.train_inputs import Inputs, find_inputs
-from dofa_cli.pipelines.train_report import Result, TrainReport, measure, report_on, write_reports
-from dofa_cli.pipelines.train_request import AUTO, TrainRequest, checked_choice, read_ignored, read_zooms
-from dofa_cli.pipelines.train_scenes import LabelOptions
+from dofa_cli.pipelines.inference.encoder import Weights, about_default, open_weights
+from dofa_cli.pipelines.inference.run import ModelOptions, Say
+from dofa_cli.pipelines.learning.draft import final_settings, probabilities
+from dofa_cli.pipelines.learning.folds import Division, Round, SplitBy, SplitOptions, check_classes
+from dofa_cli.pipelines.learning.inputs import Inputs, find_inputs
+from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
+from dofa_cli.pipelines.learning.learners import Attempt, Setting, prepare_attempt, used_samples
+from dofa_cli.pipelines.learning.lessons import Drawn, Lesson, chip_lesson, scene_lesson
+from dofa_cli.pipelines.learning.report import Result, TrainReport, measure, report_on, write_reports
+from dofa_cli.pipelines.learning.request import AUTO, TrainRequest, checked_choice, read_ignored, read_zooms
+from dofa_cli.pipelines.scenes.prepare import Normalize, SceneOptions
+from dofa_cli.pipelines.scenes.screen import MaskOptions
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output
 

@@ -11,7 +11,7 @@ import torch
 from dofa_cli.classes import ClassTable
 from dofa_cli.heads.file import save_head
 from dofa_cli.heads.head import Head, Method, Recipe, Target, Task
-from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 from dofa_cli.weights.checksum import sha256
 from tests.made import TINY
 

@@ -21,8 +21,8 @@ from dofa_cli.errors import (
     UnknownSensor,
 )
 from dofa_cli.pipelines.add_sensor import Added, add_sensor
-from dofa_cli.pipelines.own_statistics import Moments
-from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.own_statistics import Moments
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 from dofa_cli.sensors import registry
 from dofa_cli.sensors.normalise import normalisation
 from dofa_cli.sensors.scale import AS_IS, own_scale, pixel_scale

@@ -17,7 +17,7 @@ from dofa_cli.classes import ClassTable
 from dofa_cli.errors import HeadError, OptionError, OutputExists, SceneNotFound, WrongHead
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.pipelines.classify import classify
-from dofa_cli.pipelines.squares import Squares, lay_squares
+from dofa_cli.pipelines.mapping.squares import Squares, lay_squares
 from dofa_cli.raster.source import Grid, close_handles
 from dofa_cli.raster.style import read_style
 from tests.made import TRAINED, reflectance, sentinel2_scene, tiny_weights, write_raster

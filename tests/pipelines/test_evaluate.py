@@ -14,7 +14,7 @@ from shapely.geometry import box
 from dofa_cli.classes import ClassTable
 from dofa_cli.errors import BelowThreshold, LabelError, LabelsMiss, OptionError, OutputExists, TooFewLabels, WrongHead
 from dofa_cli.pipelines.evaluate import evaluate
-from dofa_cli.pipelines.evidence import Kept
+from dofa_cli.pipelines.evaluation.evidence import Kept
 from dofa_cli.pipelines.segment import segment
 from dofa_cli.raster.source import close_handles
 from tests.made import TRAINED, TRANSFORM, UTM, reflectance, sentinel2_scene, tiny_weights, write_raster

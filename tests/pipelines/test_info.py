@@ -15,8 +15,8 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from dofa_cli.errors import DamagedRaster, NotAResult, SceneNotFound, UnknownSensor
-from dofa_cli.pipelines import histogram
 from dofa_cli.pipelines.info import info
+from dofa_cli.pipelines.scenes import histogram
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.source import Grid

@@ -20,11 +20,11 @@ from dofa_cli.model.checkpoint import Checkpoint
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import Precision
 from dofa_cli.model.vit import random_dofa
-from dofa_cli.pipelines.blend import Blend, ramp
 from dofa_cli.pipelines.embed import embed
-from dofa_cli.pipelines.encoder import Encoder, Weights
-from dofa_cli.pipelines.standardise import Standardiser, enlarge
-from dofa_cli.pipelines.stream import TileStream, TokenCache
+from dofa_cli.pipelines.inference.blend import Blend, ramp
+from dofa_cli.pipelines.inference.encoder import Encoder, Weights
+from dofa_cli.pipelines.inference.stream import TileStream, TokenCache
+from dofa_cli.pipelines.scenes.standardise import Standardiser, enlarge
 from dofa_cli.raster.grid import CellGrid, TilePlan, Window, plan_tiles
 from dofa_cli.raster.scene import Scene
 from dofa_cli.sensors.normalise import BandNorm

@@ -15,10 +15,10 @@ from scipy.ndimage import map_coordinates
 
 from dofa_cli.classes import ClassTable
 from dofa_cli.heads.head import Target
-from dofa_cli.pipelines.decode import SHARE_NODATA, STEPS, Confidence, Decoder, ShareType, Smooth, softmax
-from dofa_cli.pipelines.interpolate import interpolate
-from dofa_cli.pipelines.majority import majority
-from dofa_cli.pipelines.shards import MapParts, write_map_parts
+from dofa_cli.pipelines.inference.interpolate import interpolate
+from dofa_cli.pipelines.inference.shards import MapParts, write_map_parts
+from dofa_cli.pipelines.mapping.decode import SHARE_NODATA, STEPS, Confidence, Decoder, ShareType, Smooth, softmax
+from dofa_cli.pipelines.mapping.majority import majority
 from dofa_cli.raster.grid import CellGrid, Window
 from dofa_cli.raster.scene import Scene
 from dofa_cli.raster.writer import Part, save_part
@@ -239,7 +239,7 @@ def test_strips_change_nothing(mapped, scene_of, monkeypatch):
     decoder = Decoder(mapped(scene_of(pixels_of(3, 41, 67)), patch_means(3)), 41, 67)
     window = Window(3, 2, 30, 50)
     once = [decoder.classes(window, TABLE), decoder.shares(window, ShareType.FLOAT32)]
-    monkeypatch.setattr("dofa_cli.pipelines.decode.STRIP_BYTES", 1)
+    monkeypatch.setattr("dofa_cli.pipelines.mapping.decode.STRIP_BYTES", 1)
     for found, expected in zip(
         [decoder.classes(window, TABLE), decoder.shares(window, ShareType.FLOAT32)], once, strict=True
     ):

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from dofa_cli.errors import Diverged, OptionError, OutputExists, OutputUnwritable, UntrustedWeights, WrongWeights
-from dofa_cli.pipelines import student, training_run
 from dofa_cli.pipelines.embed import embed
 from dofa_cli.pipelines.pretrain import pretrain
-from dofa_cli.pipelines.stopping import stop_signals
+from dofa_cli.pipelines.pretraining import student, training_run
+from dofa_cli.pipelines.pretraining.stopping import stop_signals
 from dofa_cli.training.metrics import read_metrics
 from dofa_cli.training.transplant import fit_generator
 from tests.made import reflectance, sentinel2_scene, tiny_weights, write_raster

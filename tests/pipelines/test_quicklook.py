@@ -14,9 +14,9 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from rasterio.enums import Resampling
 
 from dofa_cli.errors import DamagedRaster, NotARaster, OptionError, OutputExists, OutputUnwritable, SceneNotFound
-from dofa_cli.pipelines.components import fit_components
-from dofa_cli.pipelines.paint import gather
-from dofa_cli.pipelines.picture import LARGEST_CELL, UNPAINTED, draw, image_size, scale_bar
+from dofa_cli.pipelines.drawing.components import fit_components
+from dofa_cli.pipelines.drawing.paint import gather
+from dofa_cli.pipelines.drawing.picture import LARGEST_CELL, UNPAINTED, draw, image_size, scale_bar
 from dofa_cli.pipelines.quicklook import compose, quicklook
 from dofa_cli.raster import thumbnail as thumbnails
 from dofa_cli.raster.header import read_header

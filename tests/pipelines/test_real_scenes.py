@@ -19,7 +19,7 @@ import rasterio
 
 from dofa_cli.errors import OptionError
 from dofa_cli.pipelines.embed import Report, embed
-from dofa_cli.pipelines.prepare import SceneOptions, describe
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe
 from tests.made import tiny_weights
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -301,7 +301,7 @@ def test_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OutputUnwritable("disk gone")
 
-    monkeypatch.setattr("dofa_cli.pipelines.map_files.polygonise", fail)
+    monkeypatch.setattr("dofa_cli.pipelines.mapping.files.polygonise", fail)
     with pytest.raises(OutputUnwritable):
         run(probabilities=True, polygons=tmp_path / "areas.gpkg")
     assert {path.name for path in tmp_path.iterdir()} == {"crops.pt"}

@@ -13,9 +13,9 @@ from shapely.geometry import box
 
 from dofa_cli.errors import LabelsMiss, OptionError, OutputExists, TooFewLabels, UnknownField
 from dofa_cli.heads.file import load_head
+from dofa_cli.pipelines.learning.report import report_on
 from dofa_cli.pipelines.segment import segment
 from dofa_cli.pipelines.train import train
-from dofa_cli.pipelines.train_report import report_on
 from tests.made import TRANSFORM, UTM, sentinel2_scene, tiny_weights, write_raster
 
 HEIGHT, WIDTH = 150, 170

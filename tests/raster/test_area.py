@@ -15,7 +15,7 @@ from shapely import contains_xy
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
 from dofa_cli.errors import AreaError, GridError
-from dofa_cli.pipelines.plan import output_grid
+from dofa_cli.pipelines.inference.plan import output_grid
 from dofa_cli.raster.area import crop_to_area, read_area, snapped_grid
 from dofa_cli.raster.grid import TilePlan, Window, plan_tiles
 from dofa_cli.raster.scene import Scene

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dofa_cli.errors import BadWavelengths
-from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.raster.scene import Pixels
 from dofa_cli.sensors.custom import from_wavelengths
 from dofa_cli.sensors.normalise import BandNorm, normalisation, uncertain_statistics

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dofa_cli.pipelines.standardise import Standardiser
+from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.sensors.normalise import BandNorm, normalisation
 from dofa_cli.sensors.registry import sensor
 from dofa_cli.sensors.scale import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dofa_cli.errors import LabelsUnreadable, SceneNotFound
 from dofa_cli.pipelines.benchmarks.rows import Row
-from dofa_cli.pipelines.label_table import IMAGES, SPLITS, images_in
+from dofa_cli.pipelines.learning.label_table import IMAGES, SPLITS, images_in
 
 IMAGE_FOLDERS = ("img", "imgs", "image", "images", "img_dir")
 LABEL_FOLDERS = ("label", "labels", "mask", "masks", "ann", "ann_dir", "gt")

@@ -18,10 +18,10 @@ from dofa_cli.pipelines.benchmarks.folders import read_class_folders, read_label
 from dofa_cli.pipelines.benchmarks.geobench import read_geobench
 from dofa_cli.pipelines.benchmarks.rows import PARTS, Row, counts, limited, with_splits, write_rows
 from dofa_cli.pipelines.benchmarks.sets import Benchmark, Published, benchmark
-from dofa_cli.pipelines.machine import to_json
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.learning.report import TrainReport
+from dofa_cli.pipelines.learning.request import checked_choice
 from dofa_cli.pipelines.train import train
-from dofa_cli.pipelines.train_report import TrainReport
-from dofa_cli.pipelines.train_request import checked_choice
 from dofa_cli.raster.writer import explained
 
 OURS = "this run"

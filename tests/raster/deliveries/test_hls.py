@@ -101,7 +101,7 @@ def test_a_time_that_is_none_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_granule_is_prepared_without_its_thermal_bands(tmp_path: Path) -> None:
-    from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+    from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 
     folder = granule(tmp_path, L30, LANDSAT)
     prepared = prepare_scene(describe([str(folder)], SceneOptions()), SceneOptions(), "dofa_v1")

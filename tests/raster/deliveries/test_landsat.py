@@ -351,8 +351,8 @@ def test_text_that_is_written_is_read_back(tree: Tree) -> None:
 
 
 def test_a_scene_is_prepared_with_its_clouds_masked(tmp_path: Path) -> None:
-    from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
-    from dofa_cli.pipelines.screen import MaskOptions
+    from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
+    from dofa_cli.pipelines.scenes.screen import MaskOptions
 
     tree = level2_tree()
     folder = landsat_scene(tmp_path, tree, L2SP)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dofa_cli.errors import DamagedRaster, DofaError, GridError, NoBands
-from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 from dofa_cli.raster.clouds import CloudOptions, cloud_mask
 from dofa_cli.raster.deliveries.delivery import Screen
 from dofa_cli.raster.deliveries.sentinel2 import read

@@ -417,7 +417,7 @@ def test_a_band_that_the_file_has_not_is_one_line(tmp_path: Path) -> None:
 
 def test_an_item_is_prepared_with_the_scales_it_states(tmp_path: Path) -> None:
     """1600 is (1600 · 0.0001 - 0.1) = 0.06, and 0.16 where the offset was applied already."""
-    from dofa_cli.pipelines.prepare import SceneOptions, describe, prepare_scene
+    from dofa_cli.pipelines.scenes.prepare import SceneOptions, describe, prepare_scene
 
     means = []
     for applied in (False, True):

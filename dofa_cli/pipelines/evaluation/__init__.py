@@ -1,0 +1,1 @@
+"""Heads on labels that they were not trained with."""

@@ -1,0 +1,1 @@
+"""A scene through the network: windows laid, streamed, blended, written."""

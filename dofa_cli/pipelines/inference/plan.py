@@ -1,0 +1,130 @@
+"""Lay windows and tiles over a scene, and foretell what a run costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+
+from dofa_cli.errors import OptionError
+from dofa_cli.model.config import DofaConfig
+from dofa_cli.pipelines.inference.quantise import OutputDtype
+from dofa_cli.raster.area import snapped_grid
+from dofa_cli.raster.grid import CellGrid, TilePlan, plan_tiles
+from dofa_cli.raster.ground import ground_pixel
+from dofa_cli.raster.reader import AHEAD
+from dofa_cli.raster.scene import Scene
+from dofa_cli.raster.source import Grid
+from dofa_cli.raster.writer import COPIES
+
+TILE_BYTES = 256 * 2**20
+"""Memory for one tile's standardised pixels and tokens; it sets how many windows make up a tile."""
+MOST_TILE_BYTES = 512 * 2**20
+"""The same for hundreds of bands, where 2 × 2 windows would not fit otherwise and batches would hold only one."""
+MOST_PER_TILE = 16
+LEAST_PER_TILE = 2
+PROCESS_BYTES = 1100 * 2**20
+"""What Python, PyTorch and GDAL's block cache take before the first tile."""
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Where windows lie; fields are the command line's options of the same names, sizes in zoomed pixels."""
+
+    window: int | None = None
+    overlap: int | None = None
+    zoom: int = 1
+    snap: bool = False
+    min_valid: float = 0.5
+    shard: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run will take: bytes of memory, of output values, and of disk at once; km² of ground (None if unknown)."""
+
+    memory: int
+    output: int
+    disk: int
+    area_km2: float | None
+
+
+def check_grid_options(options: GridOptions, patch: int) -> None:
+    """Raise :class:`OptionError` for sizes that no windows can have."""
+    if options.zoom < 1:
+        raise OptionError(f"--zoom {options.zoom} is below 1.")
+    if not 0 <= options.min_valid <= 1:
+        raise OptionError(f"--min-valid {options.min_valid:g} is not a share from 0 to 1.")
+    for name, size in (("--window", options.window), ("--overlap", options.overlap)):
+        if size is not None and (size % patch or size < 0):
+            near = max(patch, round(size / patch) * patch)
+            raise OptionError(f"{name} {size} is not a multiple of the patch of {patch} pixels. Try {near}.")
+    if options.window == 0 or (options.shard is not None and options.shard < 1):
+        raise OptionError("--window and --shard must be above 0.")
+
+
+def lay_out(scene: Scene, config: DofaConfig, options: GridOptions, *, whole_windows: bool) -> TilePlan:
+    """Lay windows over a scene: the network's native size, overlapping by a quarter unless ``whole_windows``."""
+    patch = config.patch_size
+    check_grid_options(options, patch)
+    window = (options.window or config.image_size) // patch
+    overlap = _overlap(options, patch, window, whole_windows=whole_windows)
+    if overlap >= window:
+        raise OptionError(f"--overlap {overlap * patch} leaves nothing of a window of {window * patch} pixels.")
+    if options.snap:
+        grid = snapped_grid(scene, patch, options.zoom)
+    else:
+        grid = CellGrid(scene.height, scene.width, patch, options.zoom)
+    per_tile = options.shard or windows_per_tile(config, len(scene.bands), window, overlap)
+    return plan_tiles(grid, window, overlap, inward=not whole_windows, per_tile=per_tile)
+
+
+def windows_per_tile(config: DofaConfig, bands: int, window: int, overlap: int) -> int:
+    """Return how many windows a side fit a tile of :data:`TILE_BYTES`: an even number, which fills whole batches."""
+    patch = config.patch_size
+    bytes_a_cell = 4 * (3 * bands * patch * patch + 2 * config.embed_dim)
+
+    def fitting(most_bytes: int) -> int:
+        return (isqrt(most_bytes // bytes_a_cell) - overlap) // (window - overlap)
+
+    usual = min(MOST_PER_TILE, fitting(TILE_BYTES))
+    if usual >= LEAST_PER_TILE:
+        return usual - usual % 2
+    return LEAST_PER_TILE if fitting(MOST_TILE_BYTES) >= LEAST_PER_TILE else 1
+
+
+def output_grid(scene: Scene, plan: TilePlan) -> Grid:
+    """Return the grid of the cells: the scene's CRS and origin, pixels of patch / zoom scene pixels."""
+    cells = plan.grid
+    origin = scene.grid.transform.translation(-cells.lead_col / cells.zoom, -cells.lead_row / cells.zoom)
+    step = scene.grid.transform.scale(cells.patch / cells.zoom)
+    return Grid(scene.grid.transform @ origin @ step, scene.grid.crs, cells.rows, cells.cols)
+
+
+def cost(scene: Scene, plan: TilePlan, config: DofaConfig, dtype: OutputDtype, batch: int) -> Cost:
+    """Foretell memory, disk and ground of a run (estimates)."""
+    tile_cells = min(plan.per_tile * (plan.window - plan.overlap) + plan.overlap, max(plan.grid.rows, plan.grid.cols))
+    pixels = (tile_cells * plan.grid.patch) ** 2 * len(scene.bands)
+    itemsize = scene.pixels.dtype.itemsize
+    tokens = batch * plan.window**2 * config.embed_dim * 4 * 8
+    output = plan.grid.rows * plan.grid.cols * config.embed_dim * dtype.bytes
+    memory = PROCESS_BYTES + _parameters(config) * 4 + pixels * (12 + itemsize * (AHEAD + 1)) + tokens
+    return Cost(memory, output, COPIES * output, ground_km2(scene))
+
+
+def ground_km2(scene: Scene) -> float | None:
+    """Return the scene's area in km², from the pixel at its centre; ``None`` without coordinates."""
+    pixel = ground_pixel(scene.grid)
+    return None if pixel is None else pixel.height * pixel.width * scene.height * scene.width / 1e6
+
+
+def _overlap(options: GridOptions, patch: int, window: int, *, whole_windows: bool) -> int:
+    if whole_windows:
+        if options.overlap:
+            raise OptionError("--level window and --level scene use windows side by side; leave --overlap out.")
+        return 0
+    return window // 4 if options.overlap is None else options.overlap // patch
+
+
+def _parameters(config: DofaConfig) -> int:
+    blocks = 12 * config.embed_dim**2 * config.depth
+    return blocks + 128 * config.patch_size**2 * config.embed_dim

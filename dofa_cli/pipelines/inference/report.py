@@ -1,0 +1,79 @@
+"""What a run did, or would do, for people and for machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.inference.provenance import rules
+from dofa_cli.pipelines.inference.run import Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was, or with a dry run would be, done. Sizes in cells, bytes and seconds; ``rules`` has one entry a band."""
+
+    output: str
+    written: bool
+    level: str
+    height: int
+    width: int
+    dimensions: int
+    windows: int
+    seconds: float
+    area_km2: float | None
+    memory_bytes: int
+    output_bytes: int
+    valid_share: float | None
+    masked_share: float | None
+    clipped_share: float | None
+    sensor: str
+    product: str
+    rules: list[dict[str, Any]]
+    standardised: list[dict[str, Any]]
+    tags: dict[str, str]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return one JSON object; NaN becomes null."""
+        return to_json(asdict(self))
+
+
+def report_on(
+    run: Run,
+    seconds: float,
+    *,
+    written: bool,
+    valid_share: float | None = None,
+    clipped_share: float | None = None,
+) -> Report:
+    """Collect a run's report; shares are ``None`` where they do not apply."""
+    costs, prepared = run.cost, run.prepared
+    warnings = list(prepared.warnings)
+    if valid_share == 0:
+        warnings.append("the scene has no valid pixel; every cell of the output is nodata.")
+    return Report(
+        output=str(run.output),
+        written=written,
+        level=run.level.value,
+        height=run.plan.grid.rows,
+        width=run.plan.grid.cols,
+        dimensions=run.encoder.dim,
+        windows=run.plan.window_count,
+        seconds=seconds,
+        area_km2=costs.area_km2,
+        memory_bytes=costs.memory,
+        output_bytes=costs.output,
+        valid_share=valid_share,
+        masked_share=prepared.masked_share,
+        clipped_share=clipped_share,
+        sensor=prepared.sensor.id,
+        product=f"{prepared.product.id} ({prepared.product_how})",
+        rules=rules(prepared),
+        standardised=[{"band": c.norm.band, "mean": c.mean, "std": c.std} for c in prepared.checks],
+        tags=run.tags,
+        notes=prepared.notes,
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,166 @@
+"""Everything about one run that is settled before the first window is inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from dofa_cli.model.config import DofaConfig
+from dofa_cli.model.device import Precision, choose_batch
+from dofa_cli.pipelines.inference.encoder import CellModel, Encoder, TokenNorm, Weights, about_default, open_weights
+from dofa_cli.pipelines.inference.plan import Cost, GridOptions, check_grid_options, cost, lay_out, windows_per_tile
+from dofa_cli.pipelines.inference.provenance import provenance
+from dofa_cli.pipelines.inference.quantise import OutputDtype
+from dofa_cli.pipelines.inference.stream import TileStream
+from dofa_cli.pipelines.scenes.prepare import Described, Learnt, Prepared, SceneOptions, describe, prepare_scene
+from dofa_cli.pipelines.scenes.standardise import Standardiser
+from dofa_cli.raster.area import crop_to_area
+from dofa_cli.raster.grid import TilePlan
+
+Say = Callable[[str], object]
+"""Receives notes and warnings, one line each."""
+
+
+class Level(StrEnum):
+    """What one embedding stands for."""
+
+    PATCH = "patch"
+    WINDOW = "window"
+    SCENE = "scene"
+
+    @property
+    def suffix(self) -> str:
+        """File name ending of the output."""
+        return ".tif" if self is Level.PATCH else ".parquet"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network, and how it computes; fields are the command line's options of the same names."""
+
+    weights: str | None = None
+    trust_weights: bool = False
+    token_norm: TokenNorm = TokenNorm.TRAINED
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for."""
+
+    paths: tuple[str, ...]
+    output: Path
+    level: Level
+    dtype: OutputDtype
+    aoi: str | Path | None
+    scene: SceneOptions
+    model: ModelOptions
+    grid: GridOptions
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths that the run reads."""
+        others = (self.aoi, self.scene.masks.file, self.model.weights)
+        return (*self.paths, *(str(one) for one in others if one))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scene, network, windows and output of one run; ``batch`` is the number of windows a forward."""
+
+    prepared: Prepared
+    weights: Weights
+    encoder: Encoder
+    plan: TilePlan
+    batch: int
+    level: Level
+    dtype: OutputDtype
+    min_valid: float
+    output: Path
+
+    @property
+    def cost(self) -> Cost:
+        """What the run will take."""
+        return cost(self.prepared.scene, self.plan, self.weights.config, self.dtype, self.batch)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Provenance of the output."""
+        return provenance(
+            self.prepared, self.weights, self.encoder, self.plan, min_valid=self.min_valid, level=self.level.value
+        )
+
+    def stream(
+        self,
+        on_windows: Callable[[int], object] = lambda _: None,
+        batch: int | None = None,
+        model: CellModel | None = None,
+    ) -> TileStream:
+        """Return a stream of the scene through the network, or a head on it, in batches of ``batch`` or the run's."""
+        return TileStream(
+            self.prepared.scene,
+            self.plan,
+            Standardiser(self.prepared.norms, self.encoder.device, reuse=True),
+            model or self.encoder,
+            batch=batch or self.batch,
+            min_valid=self.min_valid,
+            on_windows=on_windows,
+        )
+
+
+def settle(request: Request, say: Say) -> Run:
+    """Open scene and weights, lay out the windows, and tell the user what was found; nothing is inferred yet."""
+    described = describe(request.paths, request.scene)
+    if request.model.weights is None:
+        say(about_default())
+    weights = open_weights(request.model.weights, trusted=request.model.trust_weights)
+    return settle_windows(request, weights, settle_scene(request, described, weights.config, say))
+
+
+def settle_scene(
+    request: Request, described: Described, config: DofaConfig, say: Say, learnt: Learnt | None = None
+) -> Prepared:
+    """Settle a scene's bands and rules for a network, cut it to the area of interest, and tell the user."""
+    check_grid_options(request.grid, config.patch_size)
+    prepared = prepare_scene(described, request.scene, config.family, learnt)
+    if request.aoi is not None:
+        prepared = prepared.on(crop_to_area(prepared.scene, request.aoi, config.patch_size, request.grid.zoom))
+    for line in (*prepared.notes, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        say(line)
+    return prepared
+
+
+def settle_windows(request: Request, weights: Weights, prepared: Prepared) -> Run:
+    """Lay windows over a settled scene and open the weights for its wavelengths."""
+    plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=request.level is not Level.PATCH)
+    encoder = Encoder(
+        weights,
+        prepared.wavelengths_um,
+        device=request.model.device,
+        precision=request.model.precision,
+        token_norm=request.model.token_norm,
+    )
+    return Run(
+        prepared=prepared,
+        weights=weights,
+        encoder=encoder,
+        plan=plan,
+        batch=_batch(request, plan, encoder, len(prepared.norms)),
+        level=request.level,
+        dtype=request.dtype,
+        min_valid=request.grid.min_valid,
+        output=request.output,
+    )
+
+
+def _batch(request: Request, plan: TilePlan, encoder: Encoder, bands: int) -> int:
+    """Return windows a forward: what was asked for, else what suits the device and fills from one tile.
+
+    ``--shard`` plays no part, since results may depend on the batch's shape but never on the shard.
+    """
+    usual = windows_per_tile(encoder.model.config, bands, plan.window, plan.overlap) ** 2
+    return min(request.model.batch_size or min(choose_batch(encoder.device), usual), plan.window_count)

@@ -1,0 +1,1 @@
+"""From labels to a head: what to learn from, how it is split, what was learnt."""

@@ -1,0 +1,1 @@
+"""A scene through a head: logits to classes, numbers, files."""

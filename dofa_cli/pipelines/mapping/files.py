@@ -1,0 +1,231 @@
+"""The files of a map: their names, their rasters, all finished before the first takes its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dofa_cli.classes import ClassTable
+from dofa_cli.errors import OptionError
+from dofa_cli.heads.head import Head
+from dofa_cli.pipelines.mapping.decode import STEPS, Confidence, Decoder, ShareType, Smooth
+from dofa_cli.raster.grid import Window
+from dofa_cli.raster.polygons import check_polygon_format, polygonise
+from dofa_cli.raster.source import Grid
+from dofa_cli.raster.style_files import style_files, write_style
+from dofa_cli.raster.writer import Overviews, RasterSpec, check_output, working_file, write_cog
+
+RASTERS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """What is written of a map; fields are the command line's options of the same names.
+
+    ``simplify`` is in pixels, ``min_area`` in m² (pixels where the scene has no coordinates).
+    """
+
+    probabilities: bool = False
+    confidence: Confidence | None = None
+    stored: ShareType = ShareType.UINT8
+    smooth: Smooth = Smooth.NONE
+    polygons: Path | None = None
+    simplify: float = 0.0
+    min_area: float = 0.0
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """Paths of a map and what goes with it."""
+
+    map: Path
+    probabilities: Path | None = None
+    confidence: Path | None = None
+    polygons: Path | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of each file that is wanted."""
+        named = (("map", self.map), ("probabilities", self.probabilities), ("confidence", self.confidence))
+        yield from ((name, path) for name, path in (*named, ("polygons", self.polygons)) if path is not None)
+
+
+@dataclass
+class Tally:
+    """What a map holds: pixels by class index, or count, sum and range of its numbers."""
+
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    total: float = 0.0
+    least: float = float("inf")
+    most: float = float("-inf")
+
+    def add_classes(self, values: NDArray[Any], table: ClassTable) -> None:
+        """Count the pixels of each class."""
+        found = table.indices(values)
+        counts = np.bincount(found[found >= 0], minlength=len(table))
+        self.pixels = counts if not len(self.pixels) else self.pixels + counts
+
+    def add_numbers(self, values: NDArray[np.float32], nodata: float) -> None:
+        """Count numbers and keep their sum and range."""
+        found = values[np.isfinite(values) & (values != nodata)].astype(np.float64)
+        self.pixels = np.array([len(found) + self.pixels.sum()])
+        if len(found):
+            self.total += float(found.sum())
+            self.least, self.most = min(self.least, float(found.min())), max(self.most, float(found.max()))
+
+
+def map_files(head: Head, output: Path | None, scene: str, options: MapOptions) -> MapFiles:
+    """Name the files of a map: after ``output``, else after the ``scene``, in the current folder.
+
+    Raises :class:`OptionError` for names with a wrong ending and for what a head cannot give.
+    """
+    if head.classes is None and (options.probabilities or options.confidence or options.polygons or _smooths(options)):
+        raise OptionError(
+            "The head predicts a number: --probabilities, --confidence, --polygons and --smooth are for classes."
+        )
+    kind = "classes" if head.target is None else re.sub(r"[^\w.-]+", "_", head.target.name)
+    path = Path(f"{scene}_{kind}.tif") if output is None else output
+    if path.suffix.lower() not in RASTERS:
+        raise OptionError(f"A map is a GeoTIFF (.tif), not '{path.name}'. --polygons writes vector files.")
+    if options.polygons is not None:
+        check_polygon_format(options.polygons)
+    stem = path.with_name(scene if output is None else path.stem)
+    return MapFiles(
+        path,
+        stem.with_name(f"{stem.name}_probabilities.tif") if options.probabilities else None,
+        stem.with_name(f"{stem.name}_confidence.tif") if options.confidence else None,
+        options.polygons,
+    )
+
+
+def check_files(files: MapFiles, *, overwrite: bool, inputs: tuple[str, ...]) -> None:
+    """Fail before any work where one of the files cannot be written or is there; styles beside the map count too."""
+    for path in (*(path for _, path in files), *style_files(files.map)):
+        check_output(path, overwrite=overwrite, inputs=inputs)
+
+
+@dataclass(frozen=True)
+class MapWriter:
+    """Write a map's files from its logits. ``grid`` is the scene's, ``tags`` what all rasters say of their making."""
+
+    head: Head
+    grid: Grid
+    tags: dict[str, str]
+    options: MapOptions
+
+    def write(self, files: MapFiles, decoder: Decoder) -> Tally:
+        """Write all files, then give them their names; a failure leaves none. Returns what the map holds."""
+        tally = Tally()
+        with ExitStack() as finished:
+            working = {name: finished.enter_context(working_file(path)) for name, path in files if name != "polygons"}
+            self._write_map(working["map"], decoder, tally)
+            if "probabilities" in working:
+                shares = partial(decoder.shares, stored=self.options.stored)
+                write_cog(working["probabilities"], shares, self._share_spec(self._classes.names))
+            if "confidence" in working and self.options.confidence:
+                sure = partial(decoder.confidence, kind=self.options.confidence, stored=self.options.stored)
+                write_cog(working["confidence"], sure, self._share_spec([self.options.confidence.value]))
+            if files.polygons is not None:
+                self._write_polygons(working["map"], files.polygons)
+        if self.head.classes is not None:
+            self._write_style(files.map)
+        return tally
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rasters, uncompressed."""
+        specs = [self._class_spec if self.head.classes is not None else self._number_spec]
+        if self.options.probabilities:
+            specs.append(self._share_spec(self._classes.names))
+        return sum(spec.nbytes for spec in (*specs, *([self._share_spec([""])] if self.options.confidence else ())))
+
+    @property
+    def _classes(self) -> ClassTable:
+        assert self.head.classes is not None, "a head of classes has a table"
+        return self.head.classes
+
+    def _write_map(self, path: Path, decoder: Decoder, tally: Tally) -> None:
+        target = self.head.target
+
+        def classes(window: Window) -> NDArray[Any]:
+            values = decoder.classes(window, self._classes, self.options.smooth)
+            tally.add_classes(values, self._classes)
+            return values
+
+        def numbers(window: Window) -> NDArray[Any]:
+            assert target is not None, "a head without classes has a target"
+            values = decoder.numbers(window, target)
+            tally.add_numbers(values, target.nodata)
+            return values
+
+        if self.head.classes is None:
+            write_cog(path, numbers, self._number_spec)
+        else:
+            write_cog(path, classes, self._class_spec)
+
+    def _write_polygons(self, raster: Path, path: Path) -> None:
+        pixels, metres = (self.options.min_area, 0.0) if self.grid.crs is None else (0.0, self.options.min_area)
+        simplify = self.options.simplify
+        polygonise(raster, self._classes, path, simplify_px=simplify, min_area_m2=metres, min_area_px=pixels)
+
+    def _write_style(self, path: Path) -> None:
+        for old in style_files(path):
+            old.unlink(missing_ok=True)  # what it says is of an earlier map
+        write_style(path, self._classes)
+
+    @property
+    def _class_spec(self) -> RasterSpec:
+        table = self._classes
+        named = dict(zip(map(str, table.values), table.names, strict=True))
+        return RasterSpec(
+            grid=self.grid,
+            bands=1,
+            dtype=table.dtype,
+            nodata=table.nodata,
+            descriptions=["class"],
+            tags=self.tags | {"classes": json.dumps(named, ensure_ascii=False)},
+            colours=dict(zip(table.values, table.colours, strict=True)) if table.dtype == "uint8" else None,
+            overviews=Overviews.MOST,
+        )
+
+    @property
+    def _number_spec(self) -> RasterSpec:
+        target = self.head.target
+        assert target is not None, "a head without classes has a target"
+        return RasterSpec(
+            grid=self.grid,
+            bands=1,
+            dtype="float32",
+            nodata=target.nodata,
+            descriptions=[target.name],
+            tags=self.tags,
+            unit=target.unit,
+            overviews=Overviews.MEAN,
+        )
+
+    def _share_spec(self, names: list[str] | tuple[str, ...]) -> RasterSpec:
+        stored = self.options.stored
+        coded = stored is ShareType.UINT8
+        return RasterSpec(
+            grid=self.grid,
+            bands=len(names),
+            dtype=stored.value,
+            nodata=stored.nodata,
+            descriptions=names,
+            tags=self.tags,
+            scales=[1 / STEPS] * len(names) if coded else None,
+            offsets=[0.0] * len(names) if coded else None,
+            overviews=Overviews.MEAN if len(names) == 1 else None,
+        )
+
+
+def _smooths(options: MapOptions) -> bool:
+    return options.smooth is not Smooth.NONE

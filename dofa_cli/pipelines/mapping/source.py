@@ -1,0 +1,152 @@
+"""Where the logits of a map come from: a scene through the network, or stored embeddings through the head alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from dofa_cli.errors import OptionError, WrongHead
+from dofa_cli.heads.build import is_dense, token_head
+from dofa_cli.pipelines.embed import seconds_a_window
+from dofa_cli.pipelines.inference.plan import PROCESS_BYTES
+from dofa_cli.pipelines.inference.provenance import rules
+from dofa_cli.pipelines.inference.run import Request, Say
+from dofa_cli.pipelines.inference.shards import MapParts, write_map_parts
+from dofa_cli.pipelines.mapping.apply_head import Applied, HeadFile, scene_options, settle_head
+from dofa_cli.pipelines.mapping.from_embedding import Embedding, check_fits, write_embedding_parts
+from dofa_cli.pipelines.mapping.report import MapFacts
+from dofa_cli.pipelines.scenes.screen import MaskOptions
+from dofa_cli.raster.grid import CellGrid
+from dofa_cli.raster.ground import ground_pixel
+from dofa_cli.raster.source import Grid
+
+Advance = Callable[[int], object]
+"""Is told how many windows were finished."""
+FLOAT_BYTES = 4
+LEVEL = "segment"
+"""Tag of maps, beside the levels of embeddings."""
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """What a map is made from. ``grid`` is that of the map's pixels, ``nbytes`` the size of the parts on disk.
+
+    ``write_parts`` fills a folder with logits and tells how many windows are finished; ``foretell`` estimates how many
+    seconds that takes.
+    """
+
+    file: HeadFile
+    grid: Grid
+    facts: MapFacts
+    nbytes: int
+    write_parts: Callable[[Path, Advance], MapParts]
+    foretell: Callable[[], float]
+
+
+def source_of_scene(file: HeadFile, request: Request, say: Say) -> MapSource:
+    """Open scene and weights for a head.
+
+    Raises what :func:`~dofa_cli.pipelines.mapping.apply_head.settle_head` raises.
+    """
+    applied = settle_head(file, replace(request, scene=scene_options(file, request.scene, request.paths)), say)
+    run, model = applied.run, applied.model
+
+    def write_parts(folder: Path, advance: Advance) -> MapParts:
+        return write_map_parts(run.stream(advance, model=model), run.plan, folder)
+
+    nbytes = _part_bytes(run.plan.grid, model.detail, model.dim)
+    return MapSource(
+        file=file,
+        grid=run.prepared.scene.grid,
+        facts=_facts_of_run(applied, nbytes),
+        nbytes=nbytes,
+        write_parts=write_parts,
+        foretell=lambda: seconds_a_window(run, model) * run.plan.window_count,
+    )
+
+
+def source_of_embedding(file: HeadFile, embedding: Embedding, request: Request, say: Say) -> MapSource:
+    """Check that stored embeddings suit a head; raises :class:`WrongHead` where they do not."""
+    _refuse_scene_options(embedding, request)
+    if is_dense(file.head):
+        raise WrongHead(
+            f"{embedding.path} holds embeddings, but {file.path} ({file.head.method}) needs the scene's pixels."
+        )
+    warnings = check_fits(embedding, file.head)
+    for warning in warnings:
+        say(f"Warning: {warning}")
+    head = token_head(file.head)
+
+    nbytes = _part_bytes(embedding.cells, 1, head.goal.outputs)
+    return MapSource(
+        file=file,
+        grid=embedding.grid,
+        facts=_facts_of_embedding(file, embedding, nbytes, tuple(warnings)),
+        nbytes=nbytes,
+        write_parts=lambda folder, _: write_embedding_parts(embedding, head, folder),
+        foretell=lambda: 0.0,
+    )
+
+
+def _part_bytes(cells: CellGrid, detail: int, depth: int) -> int:
+    return cells.rows * cells.cols * detail**2 * depth * FLOAT_BYTES + cells.height * cells.width
+
+
+def _facts_of_run(applied: Applied, nbytes: int) -> MapFacts:
+    run, prepared = applied.run, applied.run.prepared
+    cost = run.cost
+    return MapFacts(
+        windows=run.plan.window_count,
+        area_km2=cost.area_km2,
+        memory_bytes=cost.memory,
+        output_bytes=nbytes,
+        masked_share=prepared.masked_share,
+        sensor=prepared.sensor.id,
+        product=f"{prepared.product.id} ({prepared.product_how})",
+        rules=rules(prepared),
+        standardised=[{"band": c.norm.band, "mean": c.mean, "std": c.std} for c in prepared.checks],
+        tags=run.tags | {"level": LEVEL} | applied.file.tags,
+        notes=prepared.notes,
+        warnings=prepared.warnings,
+    )
+
+
+def _facts_of_embedding(file: HeadFile, embedding: Embedding, nbytes: int, warnings: tuple[str, ...]) -> MapFacts:
+    tags = embedding.tags
+    pixel = ground_pixel(embedding.grid)
+    area = None if pixel is None else pixel.height * pixel.width * embedding.grid.height * embedding.grid.width / 1e6
+    return MapFacts(
+        windows=0,
+        area_km2=area,
+        memory_bytes=PROCESS_BYTES,
+        output_bytes=nbytes,
+        masked_share=None,
+        sensor=str(tags["sensor"]),
+        product=str(tags["product"]),
+        rules=tags["normalization"],
+        standardised=[],
+        tags=embedding.text_tags | {"level": LEVEL, "embedding": PurePath(embedding.path).name} | file.tags,
+        notes=("mapped from stored embeddings, without the network",),
+        warnings=warnings,
+    )
+
+
+def _refuse_scene_options(embedding: Embedding, request: Request) -> None:
+    """Name the options that only pixels can follow; the embeddings' own were settled when they were made."""
+    scene, grid = request.scene, request.grid
+    named = {
+        "--aoi": request.aoi,
+        "--sensor": scene.sensor,
+        "--wavelengths": scene.wavelengths,
+        "--bands": scene.bands,
+        "--product": scene.product,
+        "--scale": scene.scale,
+        "--offset": scene.offset,
+        "--warp": scene.warp,
+        "--resolution": scene.resolution,
+        "--snap": grid.snap,
+        "the --mask options": scene.masks != MaskOptions(),
+    }
+    if given := [name for name, value in named.items() if value]:
+        raise OptionError(f"{embedding.path} holds embeddings: {', '.join(given)} would need the scene itself.")

@@ -1,0 +1,1 @@
+"""A pretraining run: its images, network, folder and card."""
