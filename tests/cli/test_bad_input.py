@@ -103,8 +103,8 @@ def test_wavelengths_of_the_wrong_number(here, weights, scene):
     refused([scene, "--wavelengths", "0.6,0.5", "--weights", weights], 23, "2 values", "9 bands", out=here)
 
 
-def test_no_weights_named(here, scene):
-    refused([scene, "--sensor", "sentinel2"], 31, "dofa weights download", out=here)
+def test_missing_weights_file(here, scene):
+    refused([scene, "--sensor", "sentinel2", "--weights", "nowhere.pth"], 31, "nowhere.pth", out=here)
 
 
 def test_unknown_weights(here, scene):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dofa_cli.pipelines.scenes.prepare import SceneOptions
 from dofa_cli.pipelines.segment import segment
 from dofa_cli.raster.blocks import Blocks, choose_blocks
 from dofa_cli.raster.grid import Window
-from dofa_cli.raster.labels import Labels, open_labels
+from dofa_cli.raster.labels import Labels
 from dofa_cli.raster.source import Grid, georeference
 
 MANY_SCENES = 10
@@ -59,7 +59,8 @@ def try_on_maps(file: HeadFile, test: MapTest) -> Evidence:
             with rasterio.open(path) as found:
                 grid = Grid(found.transform, georeference(found), found.height, found.width)
                 try:
-                    opened = _labels(labels, grid, file, test.labels)
+                    options = replace(test.labels, numeric=file.head.classes is None)
+                    opened = options.open(labels, grid, file.head.classes)
                 except LabelsMiss as error:
                     missed.append(error)
                     continue
@@ -138,19 +139,6 @@ def _mapped(file: HeadFile, paths: Sequence[str], output: Path, test: MapTest) -
         batch_size=model.batch_size,
         progress=test.progress,
         say=test.say,
-    )
-
-
-def _labels(path: str, grid: Grid, file: HeadFile, options: LabelOptions) -> Labels:
-    return open_labels(
-        path,
-        grid,
-        field=options.field,
-        ignore=options.ignore,
-        nodata=options.nodata,
-        numeric=file.head.classes is None,
-        classes=file.head.classes,
-        buffer_m=options.buffer_m,
     )
 
 

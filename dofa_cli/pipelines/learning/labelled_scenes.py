@@ -38,6 +38,19 @@ class LabelOptions:
     numeric: bool = False
     buffer_m: float | None = None
 
+    def open(self, path: str, grid: Grid, classes: ClassTable | None = None) -> Labels:
+        """Open labels on a scene's grid, as indices of ``classes`` where these are given."""
+        return open_labels(
+            path,
+            grid,
+            field=self.field,
+            ignore=self.ignore,
+            nodata=self.nodata,
+            numeric=self.numeric,
+            classes=classes,
+            buffer_m=self.buffer_m,
+        )
+
 
 @dataclass(frozen=True)
 class Place:
@@ -78,7 +91,7 @@ def open_places(
     for number, (candidate, (_, path)) in enumerate(zip(candidates, pairs, strict=True)):
         prepared = _prepared(candidate, rule)
         try:
-            found = _labels(path, prepared.scene.grid, labels)
+            found = labels.open(path, prepared.scene.grid)
         except LabelsMiss as error:
             missed.append(error)
             continue
@@ -100,18 +113,6 @@ def _prepared(candidate: Candidate, rule: Any) -> Prepared:
         raise SceneError(f"{candidate.name} cannot be read.")
     checks = [BandCheck(norm, c.mean, c.std) for norm, c in zip(rule.norms, found.prepared.checks, strict=True)]
     return replace(found.prepared.on(found.scene()), checks=tuple(checks))
-
-
-def _labels(path: str, grid: Grid, options: LabelOptions) -> Labels:
-    return open_labels(
-        path,
-        grid,
-        field=options.field,
-        ignore=options.ignore,
-        nodata=options.nodata,
-        numeric=options.numeric,
-        buffer_m=options.buffer_m,
-    )
 
 
 def joined_classes(
