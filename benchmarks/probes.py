@@ -48,7 +48,7 @@ OPTIONS = {
     INDIAN_PINES: SceneOptions(sensor="aviris"),
 }
 FAMILY = "dofa_v1"
-STRENGTHS = (1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 PIXELS = 24_000
 """Training pixels of a tile set, drawn evenly over classes as far as they go."""
 NEIGHBOURS = 5
