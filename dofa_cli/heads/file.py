@@ -174,7 +174,7 @@ def _read(path: Path) -> Any:
             f"{path} is not a head file of dofa, or is damaged. Give one that `dofa train` wrote."
         ) from None
     except Exception as error:  # noqa: BLE001 - on bytes that are no pickle the unpickler raises anything
-        reason = str(error).splitlines()[0] if str(error) else "unexpected end"
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else "unexpected end"
         raise DamagedHead(
             f"{path} is truncated or no head file of dofa ({reason}). Copy it or train it again."
         ) from None
