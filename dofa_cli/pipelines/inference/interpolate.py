@@ -24,7 +24,10 @@ class Values:
 
 @dataclass(frozen=True)
 class Axis:
-    """The two nodes around each position along one axis, and the second one's weight."""
+    """The two nodes around each of n positions along one axis, and the second one's weight, all (n,).
+
+    ``start`` and ``length`` are of positions that ascend.
+    """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -41,14 +44,14 @@ class Axis:
         return int(self.second[-1]) + 1 - self.start
 
 
-def nodes_around(pixels: range, *, size: int, zoom: int, lead: int, sub_cell: float) -> Axis:
-    """Return the sub-cells whose centres lie around the centres of ``pixels`` of a scene ``size`` pixels long.
+def nodes_around(pixels: range | NDArray[np.integer], *, size: int, zoom: int, lead: int, sub_cell: float) -> Axis:
+    """Return the sub-cells whose centres lie around the centres of ``pixels`` (n,) of a scene ``size`` pixels long.
 
     ``sub_cell`` is a sub-cell's side and ``lead`` the grid's offset in zoomed pixels. The scene's outermost sub-cells
     stand for what is beyond.
     """
     outermost = floor(lead / sub_cell), ceil((size * zoom + lead) / sub_cell) - 1
-    centres = (np.arange(pixels.start, pixels.stop) + 0.5) * zoom + lead
+    centres = (np.asarray(pixels, np.float64) + 0.5) * zoom + lead
     position = (centres / sub_cell - 0.5).clip(*outermost)
     first = np.floor(position).astype(np.int64)
     return Axis(first, np.minimum(first + 1, outermost[1]), (position - first).astype(np.float32))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dofa_cli.pipelines.inference.interpolate import nodes_around
 from dofa_cli.pipelines.inference.run import Run
 from dofa_cli.pipelines.inference.shards import to_numpy
 from dofa_cli.pipelines.inference.stream import TileStream
@@ -38,13 +39,13 @@ def nodes_at(grid: CellGrid, rows: NDArray[Any], cols: NDArray[Any], detail: int
 
     Beyond the scene's outermost nodes the nearest one counts alone.
     """
-    step = grid.patch / detail
-    low_row, high_row, down = _axis(rows, grid.height, grid.zoom, grid.lead_row, step)
-    low_col, high_col, right = _axis(cols, grid.width, grid.zoom, grid.lead_col, step)
+    around = partial(nodes_around, zoom=grid.zoom, sub_cell=grid.patch / detail)
+    down = around(rows, size=grid.height, lead=grid.lead_row)
+    right = around(cols, size=grid.width, lead=grid.lead_col)
     width = grid.cols * detail
-    ids = [row * width + col for row in (low_row, high_row) for col in (low_col, high_col)]
-    weights = [a * b for a in (1 - down, down) for b in (1 - right, right)]
-    return Nodes(np.stack(ids, axis=1), np.stack(weights, axis=1).astype(np.float32))
+    ids = [row * width + col for row in (down.first, down.second) for col in (right.first, right.second)]
+    weights = [a * b for a in (1 - down.weight, down.weight) for b in (1 - right.weight, right.weight)]
+    return Nodes(np.stack(ids, axis=1), np.stack(weights, axis=1))
 
 
 @dataclass(frozen=True)
@@ -115,17 +116,6 @@ def node_values(
 def tiles_with(plan: TilePlan, wanted: NDArray[np.bool_], detail: int = 1) -> list[Tile]:
     """Return the tiles whose core holds one of the ``wanted`` nodes (rows, cols)."""
     return [tile for tile in plan.tiles() if wanted[tile.core.scaled(detail).slices].any()]
-
-
-def _axis(
-    pixels: NDArray[Any], size: int, zoom: int, lead: int, step: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the node before and after each pixel's centre along one axis, and the share of the second."""
-    first, last = floor(lead / step), ceil((size * zoom + lead) / step) - 1
-    place = ((np.asarray(pixels, np.float64) + 0.5) * zoom + lead) / step - 0.5
-    place = place.clip(first, last)
-    low = np.floor(place).astype(np.int64)
-    return low, np.minimum(low + 1, last), place - low
 
 
 def _key(run: Run, files: Sequence[str], ids: NDArray[np.int64]) -> str | None:
