@@ -1,4 +1,4 @@
-"""Turn and enlarge crops; images from above have no up, so all eight symmetries of the square serve."""
+"""Turn and resample crops; images from above have no up, so all eight symmetries of the square serve."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def turned(block: NDArray[Any], number: int) -> NDArray[Any]:
 
 
 def fitted(x: Tensor, size: int) -> Tensor:
-    """Enlarge crops (n, bands, r, r) bilinearly to (n, bands, size, size); those of that size pass untouched."""
+    """Resample crops (n, bands, r, r) bilinearly to (n, bands, size, size); those of that size pass untouched."""
     if x.shape[-1] == size:
         return x
-    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=x.shape[-1] > size)
 
 
 def whole_patches(valid: Tensor, size: int, patch: int) -> Tensor:

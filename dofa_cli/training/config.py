@@ -16,6 +16,7 @@ from dofa_cli.model.masked import PENULTIMATE, DecoderConfig
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+PartOf = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(gt=0)]
 
 SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
@@ -85,7 +86,7 @@ class Distill(_Table):
     teacher: str = "efficientnet-lite0"
     weight: Weight = 1.0
     block: int = PENULTIMATE
-    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    share: PartOf = 1.0
     side: Positive | None = None
     centre: bool = False
 
@@ -104,8 +105,8 @@ class Data(_Table):
     content may not be trained on. Images are kept in memory up to ``memory_gb``.
     """
 
-    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
-    min_valid: Annotated[float, Field(gt=0, le=1)] = 0.9
+    min_scale: PartOf = 0.2
+    min_valid: PartOf = 0.9
     turn: bool = True
     drop_bands: Share = 0.0
     held_out: Share = 0.05
@@ -116,7 +117,8 @@ class Data(_Table):
 class SourceConfig(_Table):
     """Images of one sensor: ``path`` is a pattern of files, or of folders that hold one scene each.
 
-    ``zoom`` enlarges pixels, ``batch`` replaces the stage's, ``most_bands`` draws as many bands at random.
+    ``zoom`` enlarges pixels, ``shrink`` lets crops cover up to as many times the side, reduced. ``batch`` replaces the
+    stage's, ``most_bands`` draws as many bands at random, ``masked`` and ``taught`` replace the run's shares.
     """
 
     path: str
@@ -130,8 +132,11 @@ class SourceConfig(_Table):
     offset: float | None = None
     normalize: Literal["sensor", "scene"] = "sensor"
     zoom: Positive = 1
+    shrink: Annotated[float, Field(ge=1)] = 1.0
     batch: Positive | None = None
     most_bands: Positive | None = None
+    masked: PartOf | None = None
+    taught: PartOf | None = None
     mask_clouds: bool = False
 
     @model_validator(mode="after")
@@ -144,7 +149,8 @@ class SourceConfig(_Table):
 class Training(_Table):
     """Optimisation; ``lr`` is the peak learning rate, ``warmup`` counts steps, ``clip`` bounds the gradient's norm.
 
-    ``targets`` says what of a hidden patch is standardised together: the whole patch, as published, or each band.
+    ``masked`` is the share of a batch whose patches are hidden and predicted; ``targets`` says what of a hidden patch
+    is standardised together: the whole patch, as published, or each band.
     """
 
     steps: Positive = 10_000
@@ -154,6 +160,7 @@ class Training(_Table):
     warmup: Annotated[int, Field(ge=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    masked: PartOf = 1.0
     targets: Literal["patch", "band"] = "patch"
     clip: Weight | None = 3.0
     ema: Share = 0.0

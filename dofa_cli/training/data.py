@@ -46,7 +46,9 @@ class Image:
 class Source:
     """Images of one sensor with the same bands; ``held_out`` ones only measure the loss.
 
-    ``zoom`` enlarges pixels, ``batch`` replaces the run's, ``most_bands`` is how many bands a batch shows.
+    ``zoom`` enlarges pixels, ``shrink`` is how many times the usual side a crop may cover. ``batch`` replaces the
+    run's, ``most_bands`` is how many bands a batch shows, ``masked`` and ``taught`` are shares of it as in
+    :class:`CropRules`.
     """
 
     name: str
@@ -56,20 +58,30 @@ class Source:
     images: tuple[Image, ...]
     held_out: tuple[Image, ...] = ()
     zoom: int = 1
+    shrink: float = 1.0
     batch: int | None = None
     most_bands: int | None = None
+    masked: float | None = None
+    taught: float | None = None
 
     @cached_property
     def proxy(self) -> Proxy:
         """Three of its bands for a teacher."""
         return proxy_for(self.wavelengths_um)
 
+    def largest(self, rules: CropRules) -> int:
+        """Pixels along the side of the largest crop: a reduced one is no larger than the largest image."""
+        usual = rules.side(self.zoom)
+        room = max(min(image.height, image.width) for image in (*self.images, *self.held_out))
+        return max(usual, min(int(usual * self.shrink), room))
+
 
 @dataclass(frozen=True)
 class CropRules:
     """How crops of ``size`` pixels are taken.
 
-    ``proxies`` is the share of them that a teacher sees; the other fields are those of the run's ``[data]`` settings.
+    ``masked`` is the share of them that is predicted, ``proxies`` the share that a teacher sees; the other fields are
+    those of the run's ``[data]`` settings.
     """
 
     size: int
@@ -78,10 +90,11 @@ class CropRules:
     min_valid: float = 0.9
     turn: bool = True
     drop_bands: float = 0.0
+    masked: float = 1.0
     proxies: float = 0.0
 
     def side(self, zoom: int) -> int:
-        """Pixels of an image along one side of the largest crop."""
+        """Pixels of an image along one side of the usual crop."""
         return ceil(self.size / zoom)
 
 
@@ -90,7 +103,7 @@ class Batch:
     """Standardised crops of one source, ``pixels`` (N, bands, s, s).
 
     ``valid`` (N, L) tells patches without invalid pixels, ``None`` when all are. ``proxy`` (n, 3, s, s) with
-    ``proxy_um`` is what a teacher sees of the first n crops.
+    ``proxy_um`` is what a teacher sees of the first n crops; there may be more of them than of ``pixels``.
     """
 
     source: str
@@ -99,6 +112,11 @@ class Batch:
     valid: Tensor | None
     proxy: Tensor
     proxy_um: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """Crops drawn."""
+        return max(len(self.pixels), len(self.proxy))
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -123,20 +141,22 @@ def draw_batch(
     """
     pixels = torch.empty(count, len(source.bands), rules.size, rules.size)
     valid = torch.ones(count, (rules.size // rules.patch) ** 2, dtype=torch.bool)
-    largest = rules.side(source.zoom)
-    smallest = ceil(largest * rules.min_scale**0.5)
+    largest = source.largest(rules)
+    smallest = ceil(rules.side(source.zoom) * rules.min_scale**0.5)
     for first in range(0, count, GROUP):
         slots = slice(first, min(first + GROUP, count))
         side = int(rng.integers(smallest, largest + 1))
         crops = _crops(source, images, slots.stop - slots.start, _Cut(side, largest, rules), rng)
         _fill(pixels[slots], valid[slots], crops, rules)
     shown = _shown_bands(len(source.bands), source.most_bands, rules.drop_bands, rng)
+    masked = ceil(count * (source.masked or rules.masked))
+    taught = 0 if not rules.proxies else ceil(count * (rules.proxies if source.taught is None else source.taught))
     return Batch(
         source=source.name,
-        pixels=pixels if len(shown) == len(source.bands) else pixels[:, shown],
+        pixels=pixels[:masked] if len(shown) == len(source.bands) else pixels[:masked, shown],
         wavelengths_um=tuple(source.wavelengths_um[band] for band in shown),
-        valid=None if valid.all() else valid,
-        proxy=source.proxy.of(pixels[: ceil(count * rules.proxies)]),
+        valid=None if valid[:masked].all() else valid[:masked],
+        proxy=source.proxy.of(pixels[:taught]),
         proxy_um=source.proxy.wavelengths_um,
     )
 
@@ -151,7 +171,7 @@ class _Crop:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Crops of ``side`` pixels; ``largest`` is the side of those that are not enlarged."""
+    """Crops of ``side`` pixels, out of scenes on disk in tiles as suit the ``largest``."""
 
     side: int
     largest: int
@@ -179,7 +199,7 @@ def _fill(pixels: Tensor, valid: Tensor, crops: Sequence[_Crop], rules: CropRule
 
 def _crops(source: Source, images: Sequence[Image], count: int, cut: _Cut, rng: np.random.Generator) -> list[_Crop]:
     """Draw ``count`` crops with enough valid pixels."""
-    chances = _chances(images, cut.largest)
+    chances = _chances(images, max(cut.side, cut.rules.side(source.zoom)))
     found: list[_Crop] = []
     for _ in range(MOST_TRIES * count):
         image = images[int(np.searchsorted(chances, rng.random(), side="right"))]

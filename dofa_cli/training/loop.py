@@ -149,7 +149,7 @@ def _step(learner: Learner, batches: Iterator[Batch], stage: Stage, number: int)
             losses = _losses(learner, batch, stage, number, part)
             computed = time.perf_counter()
             learner.engine.backward(losses.total / parts)
-        waiting, forward, images = waiting + got - asked, forward + computed - got, images + len(batch.pixels)
+        waiting, forward, images = waiting + got - asked, forward + computed - got, images + batch.count
         sources.append(batch.source)
         found.append(losses)
     lr = stage.learning_rate(number)

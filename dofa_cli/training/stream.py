@@ -63,8 +63,8 @@ class BatchStream:
 
     def measured(self) -> list[Batch]:
         """Return one batch of every source, of all bands, that never changes: of held-out images, if there are any."""
-        batches, rules = [], replace(self.rules, drop_bands=0.0, proxies=0.0)
-        for number, source in enumerate(replace(source, most_bands=None) for source in self.sources):
+        batches, rules = [], replace(self.rules, drop_bands=0.0, masked=1.0, proxies=0.0)
+        for number, source in enumerate(replace(source, most_bands=None, masked=None) for source in self.sources):
             count = max(1, min(MEASURED_CROPS, MEASURED_VALUES // (len(source.bands) * self.rules.size**2)))
             rng = random_numbers(self.seed, MEASURING, number)
             batches.append(draw_batch(source, source.held_out or source.images, count, rules, rng))

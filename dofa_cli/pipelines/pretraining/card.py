@@ -93,19 +93,36 @@ def departures(run: Run) -> Iterator[str]:
         yield "there is no teacher; the paper distils from a vision transformer trained on ImageNet-21k"
     else:
         yield f"the teacher is {teacher.name}, not a vision transformer trained on ImageNet-21k"
-        if config.distill.share < 1:
-            yield f"the teacher sees {config.distill.share:.0%} of each batch"
+        shares = {source.taught or config.distill.share for source in config.sources}
+        if min(shares) < 1:
+            yield f"the teacher sees {_range(shares)} of each batch"
     if teacher is not None and config.distill.centre:
         yield "the teacher's features are centred"
     if not run.learner.network.decoder_config.published_rows:
         yield "a band's pixels are predicted with weights of its own wavelength (the released code mixes them up)"
+    yield from _data_departures(run)
+    for name in config.ablation:
+        yield f"ablation: {name}"
+
+
+def _range(shares: set[float]) -> str:
+    """Say one share, or the smallest and the largest."""
+    least, most = min(shares), max(shares)
+    return f"{most:.0%}" if least == most else f"{least:.0%} to {most:.0%}"
+
+
+def _data_departures(run: Run) -> Iterator[str]:
+    config = run.config
     yield f"crops of {run.stream.rules.size} pixels (paper: {PAPER_CROP})" + (
         ", turned in all eight ways" if config.data.turn else ""
     )
     if config.training.targets == "band":
         yield "each band of a hidden patch is standardised by itself (paper: all together)"
+    masked = {source.masked or config.training.masked for source in config.sources}
+    if min(masked) < 1:
+        yield f"patches are hidden and predicted in {_range(masked)} of each batch"
+    if any(source.shrink > 1 for source in config.sources):
+        yield f"crops cover up to {max(source.shrink for source in config.sources):g} times their side, reduced"
     yield "patches with invalid pixels do not count"
     if config.data.drop_bands or any(source.most_bands for source in config.sources):
         yield "batches leave bands out at random"
-    for name in config.ablation:
-        yield f"ablation: {name}"

@@ -95,8 +95,11 @@ def open_source(wanted: SourceConfig, data: Data, rules: CropRules, family: str,
         images=tuple(image for n, (image, _) in enumerate(images) if n not in held),
         held_out=tuple(images[n][0] for n in sorted(held)),
         zoom=wanted.zoom,
+        shrink=wanted.shrink,
         batch=wanted.batch,
         most_bands=wanted.most_bands,
+        masked=wanted.masked,
+        taught=wanted.taught,
     )
     listed = (Listed(wanted.name, *pair, uses[scene.paths]) for scene in found for pair in scene.files)
     return Opened(source, norms, tuple(listed), nbytes)

@@ -231,6 +231,7 @@ def _crop_rules(config: RunConfig, shape: DofaConfig) -> CropRules:
         min_valid=data.min_valid,
         turn=data.turn,
         drop_bands=data.drop_bands,
+        masked=config.training.masked,
         proxies=config.distill.share if config.distils else 0.0,
     )
 
