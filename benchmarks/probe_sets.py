@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,9 +58,19 @@ def landsat_cdl(data: Path) -> list[Item]:
 
 def cdl_classes(data: Path) -> NDArray[np.int64]:
     """Return a table from crop codes (0 to 255) to class numbers, those of remap.json in alphabetical order."""
-    remap = json.loads((data / "landsat8" / "agnet_cdl" / "remap.json").read_text())
-    names = sorted({*remap["cdl_to_class"].values(), remap["default"]})
+    remap, names = _remap(data), cdl_names(data)
     return np.array([names.index(remap["cdl_to_class"].get(str(code), remap["default"])) for code in range(256)])
+
+
+def cdl_names(data: Path) -> list[str]:
+    """Return the names of the classes that :func:`cdl_classes` numbers."""
+    remap = _remap(data)
+    return sorted({*remap["cdl_to_class"].values(), remap["default"]})
+
+
+def _remap(data: Path) -> dict[str, Any]:
+    remap: dict[str, Any] = json.loads((data / "landsat8" / "agnet_cdl" / "remap.json").read_text())
+    return remap
 
 
 def split(found: Iterable[tuple[Path, str, str]]) -> list[Item]:
