@@ -121,7 +121,9 @@ class TilePlan:
     """All windows of a scene and their partition into tiles.
 
     ``window`` and ``overlap`` are in cells, ``row_starts`` and ``col_starts`` the windows' first cells, ``per_tile``
-    how many window rows and columns make up a tile. The windows do not depend on ``per_tile``.
+    how many window rows and columns make up a tile. The windows do not depend on ``per_tile``. Cores begin at multiples
+    of ``core_side`` cells, whatever the scene's size; the last of a row or column reaches to the grid's edge and may
+    so be smaller, or larger by up to the overlap.
     """
 
     grid: CellGrid
@@ -130,6 +132,11 @@ class TilePlan:
     row_starts: tuple[int, ...]
     col_starts: tuple[int, ...]
     per_tile: int
+
+    @property
+    def core_side(self) -> int:
+        """Cells a side of a tile's core, the last ones apart."""
+        return self.per_tile * (self.window - self.overlap)
 
     @property
     def window_count(self) -> int:
@@ -153,14 +160,21 @@ class TilePlan:
 
     def tiles(self) -> Iterator[Tile]:
         """Yield the tiles in row-major order; their cores partition the grid."""
-        rows = _cuts(self.row_starts, self.grid.rows, self.window, self.per_tile)
-        cols = list(_cuts(self.col_starts, self.grid.cols, self.window, self.per_tile))
+        rows = self._cuts(self.row_starts, self.grid.rows)
+        cols = list(self._cuts(self.col_starts, self.grid.cols))
         number = 0
         for row, bottom, window_rows in rows:
             for col, right, window_cols in cols:
                 windows = tuple((r, c) for r in window_rows for c in window_cols)
                 yield Tile(number, Window(row, col, bottom - row, right - col), windows)
                 number += 1
+
+    def _cuts(self, starts: tuple[int, ...], cells: int) -> Iterator[tuple[int, int, range]]:
+        """Cut one axis: first cell, cell after the last, and the windows that touch it."""
+        edges = [number * self.core_side for number in range(ceil(len(starts) / self.per_tile))]
+        ends = [start + self.window for start in starts]
+        for first, last in pairwise([*edges, cells]):
+            yield first, last, range(bisect_right(ends, first), bisect_left(starts, last))
 
 
 def plan_tiles(grid: CellGrid, window: int, overlap: int, *, inward: bool, per_tile: int) -> TilePlan:
@@ -169,11 +183,3 @@ def plan_tiles(grid: CellGrid, window: int, overlap: int, *, inward: bool, per_t
     rows = window_starts(grid.rows, window, stride, inward=inward)
     cols = window_starts(grid.cols, window, stride, inward=inward)
     return TilePlan(grid, window, overlap, rows, cols, per_tile)
-
-
-def _cuts(starts: tuple[int, ...], cells: int, window: int, per_tile: int) -> Iterator[tuple[int, int, range]]:
-    """Cut one axis: first cell, cell after the last, and the windows that touch it."""
-    edges = [*starts[::per_tile], cells]
-    ends = [start + window for start in starts]
-    for first, last in pairwise(edges):
-        yield first, last, range(bisect_right(ends, first), bisect_left(starts, last))

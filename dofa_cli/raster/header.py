@@ -21,6 +21,7 @@ from dofa_cli.errors import DamagedRaster, GridError, NoBands, NotARaster, Scale
 from dofa_cli.raster.deliveries.delivery import Delivery
 from dofa_cli.raster.source import Grid, georeference, warp_options
 from dofa_cli.raster.spectrum import stated_spectrum
+from dofa_cli.raster.zarr_raster import open_raster
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, in our own words
 _REMOTE = re.compile(r"^(?:[a-z0-9+]+://|/vsi|\w{2,}:)")
@@ -94,7 +95,7 @@ def read_header(path: str) -> Header:
     if not _REMOTE.match(path) and not Path(path).exists():
         raise SceneNotFound(f"No such file: {path}.")
     try:
-        with rasterio.open(path) as file:
+        with open_raster(path) as file:
             return _describe(path, file)
     except RasterioError as error:
         raise _refusal(path, str(error)) from None

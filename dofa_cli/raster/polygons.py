@@ -24,6 +24,7 @@ from dofa_cli.raster.ground import ELLIPSOID, ground_pixel
 from dofa_cli.raster.source import GDAL_OPTIONS, Grid
 from dofa_cli.raster.vector import WGS84
 from dofa_cli.raster.writer import explained, working_file
+from dofa_cli.raster.zarr_raster import open_raster
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -84,7 +85,7 @@ def polygonise(
 
 
 def _polygons_of(raster: Path, classes: ClassTable, shaping: Shaping) -> gpd.GeoDataFrame:
-    with rasterio.Env(**GDAL_OPTIONS), rasterio.open(raster) as file:
+    with rasterio.Env(**GDAL_OPTIONS), open_raster(raster) as file:
         grid = Grid(file.transform, file.crs, file.height, file.width)
         kept = _in_order([area for areas in _large_areas(file, grid, classes, shaping) for area in areas])
     polygons = _simplified(np.array([polygon for polygon, _ in kept], object), shaping.simplify_px)

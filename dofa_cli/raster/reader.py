@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice, product
 from os import cpu_count
 from typing import Any
@@ -23,6 +25,8 @@ CACHE_BYTES = 192 * 2**20
 """Decoded blocks kept for the tiles that follow."""
 TOGETHER_BYTES = 64 * 2**20
 """Blocks decoded at once, in parallel."""
+ARENA_MAX = -8
+"""Number of glibc's setting of how many heaps threads may open (malloc.h)."""
 
 Place = tuple[int, int, int]
 """Number of a block along bands, rows and columns."""
@@ -30,18 +34,26 @@ Place = tuple[int, int, int]
 
 def read_window(scene: Scene, window: Window, threads: int | None = None) -> Pixels:
     """Read the pixels under ``window``; :class:`~dofa_cli.errors.DamagedRaster` names the file that fails."""
+    share_one_heap()
     blocks = dask.compute(*scene.lazy(window), scheduler="threads", num_workers=threads or cpu_count())
     return scene.judge(window, *blocks)
 
 
 def read_windows(scene: Scene, windows: Iterable[Window], ahead: int = AHEAD) -> Iterator[Pixels]:
-    """Yield the pixels under each window in order, reading up to ``ahead`` windows in the background."""
+    """Yield the pixels under each window in order, reading up to ``ahead`` windows in the background (0: none).
+
+    ``windows`` are taken as they are read.
+    """
+    share_one_heap()
     whole = Window(0, 0, scene.height, scene.width)
     layers = [BlockCache(array) for array in scene.lazy(whole)]
 
     def read(window: Window) -> Pixels:
         return scene.judge(window, *(layer.read(window) for layer in layers))
 
+    if not ahead:
+        yield from map(read, windows)
+        return
     pending: deque[Future[Pixels]] = deque()
     waiting = iter(windows)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
@@ -53,6 +65,20 @@ def read_windows(scene: Scene, windows: Iterable[Window], ahead: int = AHEAD) ->
                 yield pixels
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@cache
+def share_one_heap() -> bool:
+    """Let all threads allocate from one heap, before the first of them reads.
+
+    Blocks are allocated by threads that decode and freed by others; with a heap for each, glibc keeps holes in all of
+    them, and memory creeps up for hundreds of tiles. Returns whether the C library took it (only glibc does).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(ARENA_MAX, 1))
 
 
 class BlockCache:

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds
+from shapely import Polygon, prepare
 
 from dofa_cli.errors import AreaError, GridError
 from dofa_cli.raster.deliveries.headers import headers_at
@@ -22,6 +23,8 @@ from dofa_cli.raster.grid import Window
 from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.header import FileBand, Header, warped_header, with_resolution
 from dofa_cli.raster.source import Grid, Source, is_valid
+from dofa_cli.raster.zarr_places import is_zarr
+from dofa_cli.raster.zarr_store import is_own
 
 CHUNK_SIDE = 512
 CHUNK_BYTES = 64 * 2**20
@@ -88,12 +91,21 @@ class Scene:
 
     def within(self, area: Any) -> Scene:
         """Return the scene with pixels outside ``area`` (a geometry in its CRS) invalid."""
+        prepare(area)  # so that tiles are compared with it quickly
         return replace(self, area=area)
 
     def without(self, unwanted: da.Array) -> Scene:
         """Return the scene with pixels where ``unwanted`` (height, width) is ``True`` invalid."""
         wanted = ~unwanted
         return replace(self, mask=wanted if self.mask is None else self.mask & wanted)
+
+    def touches_area(self, window: Window) -> bool:
+        """Whether a pixel under ``window`` may lie in the area; ``True`` where there is none to lie in."""
+        if self.area is None:
+            return True
+        corners = ((window.col, window.row), (window.right, window.row))
+        below = ((window.right, window.bottom), (window.col, window.bottom))
+        return bool(self.area.intersects(Polygon([self.grid.transform @ corner for corner in (*corners, *below)])))
 
     def pixel_window(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the pixels that touch ``bounds`` (CRS units); :class:`AreaError` if there are none."""
@@ -190,6 +202,8 @@ def _source(header: Header, bands: Sequence[FileBand], target: Grid, default_nod
     same = header.grid.is_same(target) and not header.is_warped
     shape = (len(own), target.height, target.width)
     indices = tuple(band.index for band in own)
+    if not same and is_zarr(header.path) and is_own(header.path):
+        raise GridError(f"{header.path} lies on another grid, and a Zarr store is not resampled. Give it as a GeoTIFF.")
     return Source(header.path, indices, dtype, shape, None if same else target, nodata, header.has_mask)
 
 

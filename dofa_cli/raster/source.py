@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -27,22 +28,28 @@ from dofa_cli.errors import DamagedRaster
 OPEN_FILES = 64
 """Handles that a thread keeps open."""
 GDAL_OPTIONS: dict[str, Any] = {
-    "GDAL_CACHEMAX": 256 * 2**20,  # bytes; the default of 5 % of memory makes the footprint depend on the machine
+    "GDAL_CACHEMAX": 128 * 2**20,  # bytes; the default of 5 % of memory makes the footprint depend on the machine
     "GDAL_HTTP_MAX_RETRY": 5,
-    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_RETRY_DELAY": 1,  # seconds, longer each time
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 100,  # bytes a second; a server that sends less for so many seconds is given up
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_NUM_THREADS": "ALL_CPUS",
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # or GDAL leaves a file beside every archive it reads
 }
-
-
+# With several threads, GDAL before 3.11 gives zeros for blocks that a server failed to send.
+REMOTE_OPTIONS: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": 1}
 _REMOTE = re.compile(r"^(?:https?|s3|gs|az)://|^/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)")
 
 
 def gdal_options(paths: Iterable[str]) -> dict[str, Any]:
-    """Return GDAL's options for reading ``paths``: without directory listings where those would be requests."""
-    remote = any(_REMOTE.match(path) for path in paths)
-    return GDAL_OPTIONS | ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {})
+    """Return GDAL's options for reading ``paths``: without directory listings where those would be requests.
+
+    An option that stands in the environment is left to it, but for those that keep remote reads whole.
+    """
+    usual = {name: value for name, value in GDAL_OPTIONS.items() if name not in os.environ}
+    return usual | (REMOTE_OPTIONS if any(map(_REMOTE.match, paths)) else {})
 
 
 @dataclass(frozen=True)
@@ -110,13 +117,14 @@ class Source:
     def _read(self, bands: tuple[int, int], rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[Any]:
         window = RasterWindow(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
         try:
-            view = _view(self)
-            if self.validity:
-                return _validity(self, view, window)[None].astype(np.uint8)
-            return _values(view, self.bands[slice(*bands)], window).astype(self.dtype, copy=False)
+            with rasterio.Env(**gdal_options([self.path])):  # options of another thread may not count in this one
+                view = _view(self)
+                if self.validity:
+                    return _validity(self, view, window)[None].astype(np.uint8)
+                return _values(view, self.bands[slice(*bands)], window).astype(self.dtype, copy=False)
         except RasterioError as error:
             place = f"rows {rows[0]} to {rows[1]}, columns {cols[0]} to {cols[1]}"
-            raise DamagedRaster(f"Cannot read {place} of {self.path}: {_reason(error)}") from None
+            raise DamagedRaster(f"Cannot read {place} of {self.path}: {_reason(self.path, error)}") from None
 
 
 def _values(view: Any, bands: tuple[int, ...], window: RasterWindow) -> NDArray[Any]:
@@ -236,7 +244,9 @@ def _file(source: Source) -> tuple[Any, dict[Source, Any]]:
     if key not in _handles.files:
         if len(_handles.files) >= OPEN_FILES:
             _close(next(iter(_handles.files)))
-        _handles.files[key] = _open_unlabelled(source.path) if key.unlabelled else rasterio.open(source.path)
+        from dofa_cli.raster.zarr_raster import open_raster  # which itself needs this module's grids
+
+        _handles.files[key] = _open_unlabelled(source.path) if key.unlabelled else open_raster(source.path)
         _handles.views[key] = {}
     _handles.files.move_to_end(key)
     return _handles.files[key], _handles.views[key]
@@ -284,6 +294,7 @@ def _alpha_band(view: Any) -> int | None:
     return found[-1] if found else None
 
 
-def _reason(error: RasterioError) -> str:
+def _reason(path: str, error: RasterioError) -> str:
     cause = error.__cause__ if isinstance(error, RasterioIOError) and error.__cause__ else error
-    return str(cause).splitlines()[0]
+    advice = " The server failed several times in a row; try again later." if _REMOTE.match(path) else ""
+    return str(cause).splitlines()[0] + advice

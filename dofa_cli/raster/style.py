@@ -9,6 +9,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.io import MemoryFile
 
+from dofa_cli.raster.zarr_places import is_zarr
+
 Rgb = tuple[int, int, int]
 _VALUE, _NAME, _RED, _GREEN, _BLUE = "5", "2", "6", "7", "8"
 """GDAL's numbers for what a column of a raster attribute table is used for."""
@@ -29,6 +31,12 @@ class ClassStyle:
 
 def read_style(path: str) -> ClassStyle:
     """Read colour table, category names and attribute table of a file's first band, wherever GDAL keeps them."""
+    if is_zarr(path):
+        from dofa_cli.raster.zarr_raster import open_raster  # which gives styles of this module
+
+        with open_raster(path) as file:
+            if isinstance(found := getattr(file, "style", None), ClassStyle):
+                return found
     band = _described(path).find("VRTRasterBand")
     assert band is not None, "a raster has a band"
     rows = _attributes(band)

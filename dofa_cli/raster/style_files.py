@@ -29,21 +29,28 @@ def style_files(raster: Path) -> tuple[Path, Path]:
     return raster.with_name(f"{raster.name}.aux.xml"), raster.with_suffix(".qml")
 
 
+def write_qgis_style(raster: Path, classes: ClassTable) -> Path:
+    """Write a QGIS style with one colour a class beside a raster; raises as :func:`write_style` does."""
+    path = style_files(raster)[1]
+    _write(path, _qgis_style(classes), _DOCTYPE)
+    return path
+
+
 def write_style(raster: Path, classes: ClassTable) -> tuple[Path, Path]:
     """Write names and colours of ``classes`` beside a class raster; the colour table in the file is not touched.
 
     ``x.tif.aux.xml`` holds GDAL's category names and attribute table; what else stands in it stays. ``x.qml`` is a
     QGIS style with one colour a class. Raises :class:`OutputUnwritable` or :class:`NoSpace`.
     """
-    sidecar, style = style_files(raster)
-    for path, root, start in (
-        (sidecar, _described(sidecar, classes), ""),
-        (style, _qgis_style(classes), _DOCTYPE),
-    ):
-        ElementTree.indent(root)
-        with working_file(path) as working, explained(path):
-            working.write_text(start + ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
-    return sidecar, style
+    sidecar = style_files(raster)[0]
+    _write(sidecar, _described(sidecar, classes), "")
+    return sidecar, write_qgis_style(raster, classes)
+
+
+def class_elements(classes: ClassTable) -> list[Element]:
+    """Return what GDAL's XML files hold of classes in a band: category names, where they fit, and attribute table."""
+    fits = classes.values and classes.values[-1] <= LAST_CATEGORY
+    return [*([_category_names(classes)] if fits else []), _attribute_table(classes)]
 
 
 def _described(sidecar: Path, classes: ClassTable) -> Element:
@@ -54,10 +61,14 @@ def _described(sidecar: Path, classes: ClassTable) -> Element:
         band = SubElement(root, "PAMRasterBand", band="1")
     for old in [child for child in band if child.tag in _OWN]:
         band.remove(old)
-    if classes.values and classes.values[-1] <= LAST_CATEGORY:
-        band.append(_category_names(classes))
-    band.append(_attribute_table(classes))
+    band.extend(class_elements(classes))
     return root
+
+
+def _write(path: Path, root: Element, start: str) -> None:
+    ElementTree.indent(root)
+    with working_file(path) as working, explained(path):
+        working.write_text(start + ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
 
 
 def _existing(sidecar: Path) -> Element:

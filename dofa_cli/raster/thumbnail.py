@@ -8,7 +8,6 @@ from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
@@ -16,6 +15,7 @@ from rasterio.windows import Window as RasterWindow
 from dofa_cli.errors import DamagedRaster
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.header import FileBand, Header
+from dofa_cli.raster.zarr_raster import open_raster
 
 TILE_BYTES = 32 * 2**20
 """Values read at once."""
@@ -76,7 +76,7 @@ def thumbnail(header: Header, bands: Sequence[FileBand], longest: int) -> Thumbn
 
 
 def _opened(path: str, level: int | None) -> Any:
-    return rasterio.open(path) if level is None else rasterio.open(path, OVERVIEW_LEVEL=level)
+    return open_raster(path) if level is None else open_raster(path, OVERVIEW_LEVEL=level)
 
 
 def _tiles(file: Any, bands: Sequence[FileBand]) -> Iterator[Window]:

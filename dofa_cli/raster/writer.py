@@ -165,6 +165,20 @@ def check_space(path: Path, needed_bytes: int) -> None:
 
 
 @contextmanager
+def space_for(path: Path, needed_bytes: int) -> Iterator[None]:
+    """Check the disk under ``path``; where it fills up all the same, say what is needed too.
+
+    Raises :class:`NoSpace`.
+    """
+    check_space(path, needed_bytes)
+    try:
+        yield
+    except NoSpace as error:
+        free = shutil.disk_usage(path.parent).free
+        raise NoSpace(f"{error} {_gigabytes(free)} are free; make room for {_gigabytes(needed_bytes)}.") from None
+
+
+@contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what a file system says into errors of ours."""
     try:

@@ -131,6 +131,18 @@ def test_tile_cores_partition_the_grid(plan):
 
 
 @given(plans())
+def test_tile_cores_begin_at_multiples_of_their_side_and_none_but_the_last_is_larger(plan):
+    tiles, side = list(plan.tiles()), plan.core_side
+    rows, cols = ({(tile.core.row, tile.core.bottom) for tile in tiles}, {(t.core.col, t.core.right) for t in tiles})
+    for spans, cells in ((rows, plan.grid.rows), (cols, plan.grid.cols)):
+        ordered = sorted(spans)
+        assert [first for first, _ in ordered] == [number * side for number in range(len(ordered))]
+        assert all(last - first == side for first, last in ordered[:-1])
+        assert ordered[-1][1] == cells
+        assert 0 < ordered[-1][1] - ordered[-1][0] <= side + plan.overlap
+
+
+@given(plans())
 def test_every_cell_lies_under_a_window_of_its_own_tile(plan):
     assert all(windows for row in touching(plan) for windows in row)
 

@@ -81,7 +81,7 @@ def test_any_window_equals_rasterios(big, data):
     np.testing.assert_array_equal(found, oracle)
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 7])
+@pytest.mark.parametrize("ahead", [0, 1, 2, 7])
 def test_windows_read_ahead_come_in_order(big, ahead):
     scene, _, values = big
     windows = [Window(row, col, 100, 130) for row in (600, 0, 300) for col in (970, 0)]
@@ -283,3 +283,17 @@ def test_files_that_are_not_there_or_no_rasters(tmp_path):
 def test_the_date_in_a_name_is_read_where_it_is_one(tif, name, taken):
     found = read_header(tif(name, noise(1, 4, 4))).taken
     assert (found and found.isoformat()) == taken
+
+
+def test_an_option_in_the_environment_counts(monkeypatch):
+    assert gdal_options(["scene.tif"])["GDAL_HTTP_MAX_RETRY"] == 5
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "9")
+    assert "GDAL_HTTP_MAX_RETRY" not in gdal_options(["scene.tif"])
+
+
+@pytest.mark.parametrize("path", ["https://somewhere/scene.tif", "/vsis3/bucket/scene.tif", "s3://bucket/scene.tif"])
+def test_remote_files_are_read_with_one_gdal_thread_whatever_the_environment_says(monkeypatch, path):
+    """With more, blocks that a server fails to send may come back as zeros."""
+    monkeypatch.setenv("GDAL_NUM_THREADS", "ALL_CPUS")
+    assert gdal_options(["local.tif", path])["GDAL_NUM_THREADS"] == 1
+    assert "GDAL_NUM_THREADS" not in gdal_options(["local.tif"])
