@@ -40,14 +40,22 @@
     │   ├── DamagedHead         71   truncated, or no head file at all
     │   ├── WrongHead           72   made for other weights, bands or another task
     │   └── UnsafeHead          73   a pickle that would run code
-    └── TrainingError           80
-        ├── Diverged            81   a loss that is no number
-        └── BelowThreshold      82   an evaluation under --fail-under
+    ├── TrainingError           80
+    │   ├── Diverged            81   a loss that is no number
+    │   └── BelowThreshold      82   an evaluation under --fail-under
+    └── RunError                90
+        ├── RunDiffers          91   unfinished parts of other options, inputs or another version
+        ├── OutputLocked        92   another run writes the same output
+        ├── Interrupted         93   stopped by a signal; the same command continues
+        ├── SomeFailed          94   some scenes or shards failed, the others are done
+        └── WorkersLost         95   no worker is left, or the scheduler does not answer
 
-An interrupted run (Ctrl-C) exits with 130, as shells expect.
+Ctrl-C outside a run that can be continued exits with 130, as shells expect.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 INTERRUPTED = 130
 
@@ -55,244 +63,192 @@ INTERRUPTED = 130
 class DofaError(Exception):
     """Names the thing, the value and the next step; the command line prints it and exits with ``exit_code``."""
 
-    exit_code = 1
+    exit_code: ClassVar[int] = 1
+
+    def __init_subclass__(cls, *, exit_code: int) -> None:
+        """Give a kind of error its exit code."""
+        cls.exit_code = exit_code
 
 
-class OptionError(DofaError):
+class OptionError(DofaError, exit_code=2):
     """Options contradict each other or do not suit the scene."""
 
-    exit_code = 2
 
-
-class SceneError(DofaError):
+class SceneError(DofaError, exit_code=10):
     """Something about the input scene."""
 
-    exit_code = 10
 
-
-class SceneNotFound(SceneError):
+class SceneNotFound(SceneError, exit_code=11):
     """No such file or address."""
 
-    exit_code = 11
 
-
-class NotARaster(SceneError):
+class NotARaster(SceneError, exit_code=12):
     """GDAL does not recognise the file."""
 
-    exit_code = 12
 
-
-class DamagedRaster(SceneError):
+class DamagedRaster(SceneError, exit_code=13):
     """The header opens but pixels cannot be read."""
 
-    exit_code = 13
 
-
-class NoBands(SceneError):
+class NoBands(SceneError, exit_code=14):
     """No raster band, or several variables of which one must be named."""
 
-    exit_code = 14
 
-
-class BandMismatch(SceneError):
+class BandMismatch(SceneError, exit_code=15):
     """The bands of the file and of the sensor do not fit."""
 
-    exit_code = 15
 
-
-class ScaleMismatch(SceneError):
+class ScaleMismatch(SceneError, exit_code=16):
     """Pixel values do not lie on the scale that the product says."""
 
-    exit_code = 16
 
-
-class GridError(SceneError):
+class GridError(SceneError, exit_code=17):
     """No affine grid, or files that cannot be aligned."""
 
-    exit_code = 17
 
-
-class AreaError(SceneError):
+class AreaError(SceneError, exit_code=18):
     """The area of interest cannot be read or misses the scene."""
 
-    exit_code = 18
 
-
-class SensorError(DofaError):
+class SensorError(DofaError, exit_code=20):
     """Something about the sensor."""
 
-    exit_code = 20
 
-
-class UnknownSensor(SensorError):
+class UnknownSensor(SensorError, exit_code=21):
     """No sensor of that name."""
 
-    exit_code = 21
 
-
-class BadSensorFile(SensorError):
+class BadSensorFile(SensorError, exit_code=22):
     """A sensor file that breaks the schema."""
 
-    exit_code = 22
 
-
-class BadWavelengths(SensorError):
+class BadWavelengths(SensorError, exit_code=23):
     """Wavelengths that cannot be micrometres, or of the wrong number."""
 
-    exit_code = 23
 
-
-class WeightsError(DofaError):
+class WeightsError(DofaError, exit_code=30):
     """Something about the weights."""
 
-    exit_code = 30
 
-
-class NoWeights(WeightsError):
+class NoWeights(WeightsError, exit_code=31):
     """No weights named, or they are not here and cannot be fetched."""
 
-    exit_code = 31
 
-
-class UnknownWeights(WeightsError):
+class UnknownWeights(WeightsError, exit_code=32):
     """No checkpoint of that name."""
 
-    exit_code = 32
 
-
-class DamagedWeights(WeightsError):
+class DamagedWeights(WeightsError, exit_code=33):
     """A truncated file, or a checksum that differs."""
 
-    exit_code = 33
 
-
-class WrongWeights(WeightsError):
+class WrongWeights(WeightsError, exit_code=34):
     """Names, shapes or kernel layout are not those of the model."""
 
-    exit_code = 34
 
-
-class UnsafeWeights(WeightsError):
+class UnsafeWeights(WeightsError, exit_code=35):
     """A pickle that would run code when loaded."""
 
-    exit_code = 35
 
-
-class UntrustedWeights(WeightsError):
+class UntrustedWeights(WeightsError, exit_code=36):
     """Published shapes with an unknown hash: the kernel layout cannot be told."""
 
-    exit_code = 36
 
-
-class OutputError(DofaError):
+class OutputError(DofaError, exit_code=40):
     """Something about the output."""
 
-    exit_code = 40
 
-
-class OutputExists(OutputError):
+class OutputExists(OutputError, exit_code=41):
     """The output is there already."""
 
-    exit_code = 41
 
-
-class OutputUnwritable(OutputError):
+class OutputUnwritable(OutputError, exit_code=42):
     """The output's folder is missing or read-only."""
 
-    exit_code = 42
 
-
-class NoSpace(OutputError):
+class NoSpace(OutputError, exit_code=43):
     """The disk is, or would be, full."""
 
-    exit_code = 43
 
-
-class NotAResult(OutputError):
+class NotAResult(OutputError, exit_code=44):
     """A file that this program did not write, where one is needed."""
 
-    exit_code = 44
 
-
-class DeviceError(DofaError):
+class DeviceError(DofaError, exit_code=50):
     """Something about the processor or graphics card."""
 
-    exit_code = 50
 
-
-class OutOfMemory(DeviceError):
+class OutOfMemory(DeviceError, exit_code=51):
     """The device has too little memory for even one window."""
 
-    exit_code = 51
 
-
-class LabelError(DofaError):
+class LabelError(DofaError, exit_code=60):
     """Something about labels."""
 
-    exit_code = 60
 
-
-class LabelsUnreadable(LabelError):
+class LabelsUnreadable(LabelError, exit_code=61):
     """No such file, or none that holds labels."""
 
-    exit_code = 61
 
-
-class UnknownField(LabelError):
+class UnknownField(LabelError, exit_code=62):
     """No such class field or column."""
 
-    exit_code = 62
 
-
-class LabelsMiss(LabelError):
+class LabelsMiss(LabelError, exit_code=63):
     """Labels that do not touch the scene, or whose place is unknown."""
 
-    exit_code = 63
 
-
-class TooFewLabels(LabelError):
+class TooFewLabels(LabelError, exit_code=64):
     """One class only, or too few labels to train or to test with."""
 
-    exit_code = 64
 
-
-class HeadError(DofaError):
+class HeadError(DofaError, exit_code=70):
     """Something about a head file."""
 
-    exit_code = 70
 
-
-class DamagedHead(HeadError):
+class DamagedHead(HeadError, exit_code=71):
     """A truncated file, or one that is no head."""
 
-    exit_code = 71
 
-
-class WrongHead(HeadError):
+class WrongHead(HeadError, exit_code=72):
     """Made for other weights, other bands or another task."""
 
-    exit_code = 72
 
-
-class UnsafeHead(HeadError):
+class UnsafeHead(HeadError, exit_code=73):
     """A pickle that would run code when loaded."""
 
-    exit_code = 73
 
-
-class TrainingError(DofaError):
+class TrainingError(DofaError, exit_code=80):
     """Something about a training run."""
 
-    exit_code = 80
 
-
-class Diverged(TrainingError):
+class Diverged(TrainingError, exit_code=81):
     """The loss or its gradient is no number."""
 
-    exit_code = 81
 
-
-class BelowThreshold(TrainingError):
+class BelowThreshold(TrainingError, exit_code=82):
     """An evaluation that falls below the threshold asked for."""
 
-    exit_code = 82
+
+class RunError(DofaError, exit_code=90):
+    """Something about the course of a run."""
+
+
+class RunDiffers(RunError, exit_code=91):
+    """Unfinished parts beside the output belong to other options, other inputs or another version."""
+
+
+class OutputLocked(RunError, exit_code=92):
+    """Another run writes the same output."""
+
+
+class Interrupted(RunError, exit_code=93):
+    """Stopped by a signal between two shards; the same command continues."""
+
+
+class SomeFailed(RunError, exit_code=94):
+    """Some scenes or shards failed; the others are done."""
+
+
+class WorkersLost(RunError, exit_code=95):
+    """No worker is left, or the scheduler does not answer."""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from dofa_cli.cli import options
+from dofa_cli.cli import many, options
 from dofa_cli.cli.show import say, table
 
 Images = Annotated[
     list[str],
     typer.Argument(
-        help="Images, one row each: files, patterns, folders, products. With --grid: the files of one scene.",
+        help="Images, one row each: files, patterns, folders, products. With --grid: the files of one scene; with -o "
+        "FOLDER/ many scenes.",
         show_default=False,
     ),
 ]
 Head = Annotated[Path, typer.Option("--head", help="Head file of whole images, as dofa train writes it.")]
 Output = Annotated[
-    Path,
-    typer.Option("-o", "--output", help=".csv, .parquet, .geojson or .gpkg; with --grid also .tif."),
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help=".csv, .parquet, .geojson or .gpkg; with --grid also .tif, or for many scenes a folder.",
+    ),
 ]
 Grid = Annotated[
     str | None,
@@ -46,7 +51,14 @@ def classify(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
+    name: many.Name = None,
+    report: many.Report = None,
+    resume: many.Resume = False,
+    fail_fast: many.FailFast = False,
+    workers: many.Workers = None,
+    scheduler: many.Scheduler = None,
     overwrite: options.Overwrite = False,
+    keep_parts: options.KeepParts = False,
     json: options.Json = False,
 ) -> None:
     """Tell the class of whole images, or of each square of a scene.
@@ -55,30 +67,35 @@ def classify(
     """
     from dofa_cli.pipelines.classify import classify as run
 
-    report = run(
-        images,
-        output,
-        head=head,
-        grid=grid,
-        min_valid=min_valid,
-        sensor=sensor,
-        wavelengths=wavelengths,
-        bands=bands,
-        product=product,
-        scale=scale,
-        offset=offset,
-        normalize=options.choice("--normalize", normalize, "sensor", "scene", "none"),
-        weights=weights,
-        trust_weights=trust_weights,
-        device=device,
-        precision=options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
-        batch_size=options.batch(batch_size),
-        overwrite=overwrite,
-        say=say,
+    asked: dict[str, Any] = {
+        "head": head,
+        "grid": grid,
+        "min_valid": min_valid,
+        "sensor": sensor,
+        "wavelengths": wavelengths,
+        "bands": bands,
+        "product": product,
+        "scale": scale,
+        "offset": offset,
+        "normalize": options.choice("--normalize", normalize, "sensor", "scene", "none"),
+        "weights": weights,
+        "trust_weights": trust_weights,
+        "device": device,
+        "precision": options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
+        "batch_size": options.batch(batch_size),
+        "keep_parts": keep_parts,
+    }
+    course = many.Course(
+        output, name, report, resume, fail_fast, workers, scheduler, overwrite=overwrite, dry_run=False, json=json
     )
-    if json:
-        typer.echo(report.to_json())
+    if grid and many.is_many(images, output):
+        many.classify_all(images, course, asked)
         return
-    if report.counts:
-        say(table(("class", "count"), [(name, str(count)) for name, count in report.counts.items()]))
-    typer.echo(report.output)
+    with many.for_one(course) as how:
+        done = run(images, output, **asked, **how)
+    if json:
+        typer.echo(done.to_json())
+        return
+    if done.counts:
+        say(table(("class", "count"), [(name, str(count)) for name, count in done.counts.items()]))
+    typer.echo(done.output)

@@ -14,6 +14,7 @@ from dofa_cli.cli.classify import classify
 from dofa_cli.cli.embed import embed
 from dofa_cli.cli.evaluate import evaluate
 from dofa_cli.cli.info import info
+from dofa_cli.cli.mosaic import mosaic
 from dofa_cli.cli.pretrain import pretrain
 from dofa_cli.cli.quicklook import quicklook
 from dofa_cli.cli.segment import segment
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
 )
-for verb in (embed, train, segment, classify, evaluate, info, quicklook, pretrain):
+for verb in (embed, train, segment, classify, mosaic, evaluate, info, quicklook, pretrain):
     app.command()(verb)
 app.add_typer(heads.app, name="heads")
 app.add_typer(sensors.app, name="sensors")

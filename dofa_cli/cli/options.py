@@ -18,9 +18,22 @@ Files = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", help="Output file. Default: named after the scene, in the current folder."),
+Scenes = Annotated[
+    list[str],
+    typer.Argument(
+        help="A raster, or the band files of one scene: paths, http(s) addresses and /vsi paths. Many scenes: folders, "
+        "quoted patterns, lists (.txt, .csv, .parquet), STAC item collections, or several files with -o FOLDER/.",
+        show_default=False,
+    ),
+]
+FileOrFolder = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Output file; for many scenes a folder (existing, or ending in /). Default: named after the scene, in the "
+        "current folder.",
+    ),
 ]
 
 Sensor = Annotated[
@@ -124,6 +137,14 @@ TokenNorm = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_MODEL)]
 Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16 (GPU only).", rich_help_panel=_MODEL)]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows a forward.", rich_help_panel=_MODEL)]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="Most memory of the run, like 4GB: smaller tiles, then smaller batches. Default: as the machine has it.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
 
 Window = Annotated[
     int | None,
@@ -153,6 +174,12 @@ Shard = Annotated[
     typer.Option(help="Windows a side in a unit of work. Sets memory, never the result.", rich_help_panel=_RUN),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.", rich_help_panel=_RUN)]
+KeepParts = Annotated[
+    bool,
+    typer.Option(
+        "--keep-parts", help="Leave the finished shards beside the output when it is whole.", rich_help_panel=_RUN
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Show grid, rules, memory, size and time; write nothing.", rich_help_panel=_RUN),
@@ -160,11 +187,35 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_RUN)]
 
 
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="cog (GeoTIFF) or zarr (sharded Zarr v3). Default: as the output ends, else cog.",
+        show_default=False,
+    ),
+]
+
+
 def choice(name: str, value: str, *allowed: str) -> str:
     """Return ``value`` if it is one of ``allowed``; :class:`OptionError` names them."""
     if value not in allowed:
         raise OptionError(f"{name} '{value}' is not one of {', '.join(allowed)}.")
     return value
+
+
+def raster_format(value: str | None) -> str | None:
+    """Read ``--format``; ``None`` for what the output's ending says."""
+    return None if value is None else choice("--format", value, "cog", "zarr")
+
+
+def memory(value: str | None) -> int | None:
+    """Read a size such as ``4GB``, in bytes; ``None`` for no limit. Raises :class:`OptionError`."""
+    if value is None:
+        return None
+    from dofa_cli.pipelines.inference.memory import read_size
+
+    return read_size(value)
 
 
 def batch(value: str) -> int | None:

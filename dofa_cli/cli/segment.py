@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dofa_cli.cli import options
+from dofa_cli.cli import many, options
 from dofa_cli.cli.show import say, size, table
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ _MAP, _MODEL, _GRID = "The map", "The network", "Windows and cells"
 
 
 def segment(
-    scene: options.Files,
+    scene: options.Scenes,
     head: Annotated[Path, typer.Option(help="Head file that dofa train wrote.", show_default=False)],
-    output: options.Output = None,
+    output: options.FileOrFolder = None,
     probabilities: Annotated[
         bool,
         typer.Option(
-            "--probabilities", help="Write <output>_probabilities.tif too, one band a class.", rich_help_panel=_MAP
+            "--probabilities", help="Write <output>_probabilities too, one band a class.", rich_help_panel=_MAP
         ),
     ] = False,
     confidence: Annotated[
         bool,
-        typer.Option("--confidence", help="Write <output>_confidence.tif too, from 0 to 1.", rich_help_panel=_MAP),
+        typer.Option("--confidence", help="Write <output>_confidence too, from 0 to 1.", rich_help_panel=_MAP),
     ] = False,
     confidence_kind: Annotated[
         str,
@@ -61,6 +61,7 @@ def segment(
             min=0, help="Leave out polygons below this many m² (pixels, without coordinates).", rich_help_panel=_MAP
         ),
     ] = 0.0,
+    file_format: options.Format = None,
     sensor: options.Sensor = None,
     wavelengths: options.Wavelengths = None,
     bands: options.Bands = None,
@@ -83,6 +84,7 @@ def segment(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
+    memory_limit: options.MemoryLimit = None,
     window: options.Window = None,
     overlap: options.Overlap = None,
     zoom: Annotated[
@@ -91,64 +93,78 @@ def segment(
     snap: options.Snap = False,
     min_valid: options.MinValid = 0.5,
     shard: options.Shard = None,
+    name: many.Name = None,
+    report: many.Report = None,
+    resume: many.Resume = False,
+    fail_fast: many.FailFast = False,
+    workers: many.Workers = None,
+    scheduler: many.Scheduler = None,
     overwrite: options.Overwrite = False,
+    keep_parts: options.KeepParts = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Map a scene, or stored patch embeddings, with a trained head.
 
     dofa segment scene.tif --head crops.pt
+
+    dofa segment scenes/ --head crops.pt -o maps/ --resume
     """
     from dofa_cli.pipelines.segment import segment as run
 
     kind = options.choice("--confidence-kind", confidence_kind, "margin", "entropy")
-    report = run(
-        scene,
-        output,
-        head=head,
-        probabilities=probabilities,
-        confidence=kind if confidence else None,
-        dtype=options.choice("--dtype", dtype, "uint8", "float32"),
-        smooth=options.choice("--smooth", smooth, "none", "majority", "majority-5"),
-        polygons=polygons,
-        simplify=simplify,
-        min_area=min_area,
-        weights=weights,
-        sensor=sensor,
-        wavelengths=wavelengths,
-        bands=bands,
-        product=product,
-        scale=scale,
-        offset=offset,
-        window=window,
-        overlap=overlap,
-        zoom=zoom,
-        snap=snap,
-        min_valid=min_valid,
-        aoi=aoi,
-        mask_clouds=mask_clouds,
-        mask_snow=mask_snow,
-        keep_cirrus=keep_cirrus,
-        cloud_dilate=cloud_dilate,
-        mask=mask,
-        mask_values=mask_values,
-        warp=warp,
-        resolution=resolution,
-        device=device,
-        precision=options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
-        batch_size=options.batch(batch_size),
-        shard=shard,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        progress=not json,
-        say=say,
+    asked: dict[str, Any] = {
+        "head": head,
+        "probabilities": probabilities,
+        "confidence": kind if confidence else None,
+        "dtype": options.choice("--dtype", dtype, "uint8", "float32"),
+        "smooth": options.choice("--smooth", smooth, "none", "majority", "majority-5"),
+        "polygons": polygons,
+        "simplify": simplify,
+        "min_area": min_area,
+        "file_format": options.raster_format(file_format),
+        "weights": weights,
+        "sensor": sensor,
+        "wavelengths": wavelengths,
+        "bands": bands,
+        "product": product,
+        "scale": scale,
+        "offset": offset,
+        "window": window,
+        "overlap": overlap,
+        "zoom": zoom,
+        "snap": snap,
+        "min_valid": min_valid,
+        "aoi": aoi,
+        "mask_clouds": mask_clouds,
+        "mask_snow": mask_snow,
+        "keep_cirrus": keep_cirrus,
+        "cloud_dilate": cloud_dilate,
+        "mask": mask,
+        "mask_values": mask_values,
+        "warp": warp,
+        "resolution": resolution,
+        "device": device,
+        "precision": options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
+        "batch_size": options.batch(batch_size),
+        "memory_limit": options.memory(memory_limit),
+        "shard": shard,
+        "keep_parts": keep_parts,
+    }
+    course = many.Course(
+        output, name, report, resume, fail_fast, workers, scheduler, overwrite=overwrite, dry_run=dry_run, json=json
     )
+    if many.is_many(scene, output):
+        many.segment_all(scene, course, asked)
+        return
+    with many.for_one(course) as how:
+        done = run(scene, output, **asked, **how, progress=not json)
     if json:
-        typer.echo(report.to_json())
+        typer.echo(done.to_json())
     elif dry_run:
-        _show_plan(report)
+        _show_plan(done)
     else:
-        _show_map(report)
+        _show_map(done)
 
 
 def _show_map(report: MapReport) -> None:

@@ -21,6 +21,7 @@ from dofa_cli.raster.deliveries.headers import headers_at
 from dofa_cli.raster.ground import PixelSize, ground_pixel
 from dofa_cli.raster.header import Header
 from dofa_cli.raster.source import Grid, gdal_options
+from dofa_cli.raster.zarr_raster import open_raster
 from dofa_cli.sensors import registry
 from dofa_cli.sensors.names import wavelength_in
 from dofa_cli.sensors.recognise import Candidate, candidates, settled, weigh
@@ -205,7 +206,7 @@ def _product(verdict: Verdict) -> ProductFacts:
 
 def _file(header: Header) -> FileFacts:
     grid = header.grid
-    with rasterio.open(header.path) as file:
+    with open_raster(header.path) as file:
         driver, profile, overviews = file.driver, file.profile, tuple(file.overviews(1))
     origin = made_by(header.tags)
     return FileFacts(

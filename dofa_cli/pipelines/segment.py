@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import rasterio
 
+from dofa_cli.errors import OptionError
 from dofa_cli.model.device import Precision
-from dofa_cli.pipelines.inference.outputs import scene_name
+from dofa_cli.pipelines.inference.batching import HALVED
+from dofa_cli.pipelines.inference.outputs import FileFormat, scene_name
 from dofa_cli.pipelines.inference.plan import GridOptions
 from dofa_cli.pipelines.inference.progress import window_progress
 from dofa_cli.pipelines.inference.quantise import OutputDtype
+from dofa_cli.pipelines.inference.recipe import paths_for
 from dofa_cli.pipelines.inference.run import Level, ModelOptions, Request, Say
-from dofa_cli.pipelines.inference.shards import parts_folder
 from dofa_cli.pipelines.mapping.apply_head import HeadFile, check_maps, grid_options, open_head, token_norm
 from dofa_cli.pipelines.mapping.decode import Confidence, Decoder, ShareType, Smooth
-from dofa_cli.pipelines.mapping.files import MapFiles, MapOptions, MapWriter, check_files, map_files
+from dofa_cli.pipelines.mapping.files import MapFiles, MapOptions, MapWriter, Tally, check_files, map_files
 from dofa_cli.pipelines.mapping.from_embedding import open_embedding
 from dofa_cli.pipelines.mapping.report import MapReport, map_report
 from dofa_cli.pipelines.mapping.source import MapSource, source_of_embedding, source_of_scene
 from dofa_cli.pipelines.scenes.prepare import SceneOptions
 from dofa_cli.pipelines.scenes.screen import MaskOptions
+from dofa_cli.pipelines.shards.execute import Executor
+from dofa_cli.pipelines.shards.session import Course, Session, is_ending, session
+from dofa_cli.pipelines.shards.store import Ending
 from dofa_cli.raster.source import gdal_options
-from dofa_cli.raster.writer import COPIES, check_space
+from dofa_cli.raster.writer import COPIES, space_for
+from dofa_cli.raster.zarr_places import is_url
 
 
 def segment(
@@ -39,6 +46,7 @@ def segment(
     polygons: str | Path | None = None,
     simplify: float = 0.0,
     min_area: float = 0.0,
+    file_format: FileFormat | str | None = None,
     weights: str | None = None,
     sensor: str | None = None,
     wavelengths: str | None = None,
@@ -63,8 +71,11 @@ def segment(
     device: str = "auto",
     precision: Precision | str = Precision.AUTO,
     batch_size: int | None = None,
+    memory_limit: int | None = None,
     shard: int | None = None,
     overwrite: bool = False,
+    keep_parts: bool = False,
+    executor: Executor | None = None,
     dry_run: bool = False,
     progress: bool = False,
     say: Callable[[str], object] = lambda _: None,
@@ -72,17 +83,24 @@ def segment(
     """Map one scene, given as a file, as several files of its bands, or as its stored patch embeddings.
 
     Options are those of ``dofa segment``; sensor, bands, statistics, weights and windows are the head's unless given.
-    A head of classes writes a class raster with its style, a regression head float32 numbers. ``say`` receives notes
-    and warnings. Raises subclasses of :class:`~dofa_cli.errors.DofaError`.
+    A head of classes writes a class raster with its style, a regression head float32 numbers: GeoTIFFs, or Zarr stores
+    with ``file_format="zarr"`` (the option ``--format``) or an ``output`` in ``.zarr``. Finished shards of logits
+    lie beside the output until it is whole, so that a stopped run goes on; ``keep_parts`` leaves them there.
+    ``executor`` runs the shards, by default this process. ``say`` receives notes and warnings. Raises subclasses of
+    :class:`~dofa_cli.errors.DofaError`.
     """
-    paths = tuple(str(path) for path in ([scene] if isinstance(scene, str | Path) else scene))
+    named = [scene] if isinstance(scene, str | Path) else scene
+    paths = paths_for(executor, map(str, named))
     file = open_head(head)
     check_maps(file)
     drawn = None if polygons is None else Path(polygons)
     sure = None if confidence is None else Confidence(confidence)
-    options = MapOptions(probabilities, sure, ShareType(dtype), Smooth(smooth), drawn, simplify, min_area)
+    stored = None if file_format is None else FileFormat(file_format)
+    if output is not None and is_url(output):
+        raise OptionError(f"Maps are written to folders, not to addresses such as '{output}'. Copy the map afterwards.")
+    options = MapOptions(probabilities, sure, ShareType(dtype), Smooth(smooth), drawn, simplify, min_area, stored)
     files = map_files(file.head, None if output is None else Path(output), scene_name(paths), options)
-    own = None if mask is None else str(mask)
+    own = None if mask is None else paths_for(executor, [str(mask)])[0]
     masks = MaskOptions(mask_clouds, mask_snow, keep_cirrus, cloud_dilate, own, mask_values)
     given = SceneOptions(
         sensor, wavelengths, bands, product, scale, offset, warp=warp, resolution=resolution, masks=masks
@@ -95,14 +113,16 @@ def segment(
         dtype=OutputDtype.FLOAT32,
         aoi=aoi,
         scene=given,
-        model=ModelOptions(weights, True, norm, device, Precision(precision), batch_size),
+        model=ModelOptions(weights, True, norm, device, Precision(precision), batch_size, memory_limit),
         grid=grid_options(file.head.recipe, windows, zoom),
     )
     with rasterio.Env(**gdal_options(paths)):
         if not dry_run:
-            check_files(files, overwrite=overwrite, inputs=(*request.inputs, str(file.path)))
+            replaces = overwrite or is_ending(files.map)
+            check_files(files, overwrite=replaces, inputs=(*request.inputs, str(file.path)))
         source = _source(file, request, say)
-        return _carry_out(source, files, options, dry_run=dry_run, progress=progress)
+        course = Course(overwrite, keep_parts, executor, say)
+        return _carry_out(source, files, options, course, dry_run=dry_run, progress=progress)
 
 
 def _source(file: HeadFile, request: Request, say: Say) -> MapSource:
@@ -113,19 +133,30 @@ def _source(file: HeadFile, request: Request, say: Say) -> MapSource:
     return source_of_scene(file, request, say)
 
 
-def _carry_out(source: MapSource, files: MapFiles, options: MapOptions, *, dry_run: bool, progress: bool) -> MapReport:
+def _carry_out(
+    source: MapSource, files: MapFiles, options: MapOptions, course: Course, *, dry_run: bool, progress: bool
+) -> MapReport:
     started = time.perf_counter()
     head = source.file.head
     writer = MapWriter(head, source.grid, source.facts.tags, options)
     if dry_run:
         return map_report(head, files, source.grid, source.facts, seconds=source.foretell(), tally=None)
-    check_space(files.map, source.nbytes + COPIES * writer.nbytes)
-    with parts_folder(files.map) as folder:
-        with window_progress(
-            source.facts.windows, source.facts.area_km2, shown=progress and source.facts.windows > 0, verb="segment"
-        ) as advance:
-            parts = source.write_parts(folder, advance)
-        decoder = Decoder(parts, source.grid.height, source.grid.width)
-        tally = writer.write(files, decoder)
-    seconds = time.perf_counter() - started
-    return map_report(head, files, source.grid, source.facts, seconds=seconds, tally=tally)
+    with session(files.map, source.manifest(), course) as parts:
+        ending = parts.ending or _write(source, writer, files, parts, progress=progress)
+    seconds = time.perf_counter() - started + parts.kept_seconds
+    tally, facts = Tally.from_plain(ending.facts), source.facts
+    if ending.counts.get("halved", 0):
+        facts = replace(facts, warnings=(*facts.warnings, HALVED))
+    return map_report(head, files, source.grid, facts, seconds=seconds, tally=tally, kept_shards=parts.kept)
+
+
+def _write(source: MapSource, writer: MapWriter, files: MapFiles, parts: Session, *, progress: bool) -> Ending:
+    needed = source.nbytes + COPIES * writer.nbytes - parts.store.nbytes
+    windows, area = source.facts.windows, source.facts.area_km2
+    with space_for(files.map, needed):
+        with window_progress(windows, area, shown=progress and windows > 0, verb="segment") as advance:
+            parts.complete(source.recipe(parts.key), source.work, advance)
+        decoder = Decoder(source.parts(parts.folder, parts.in_order()), source.grid.height, source.grid.width)
+        tally = writer.write(files, decoder, parts.folder)
+        style = writer.write_style(files, parts.folder)
+    return parts.end({path.name: path for _, path in files} | style, **tally.to_plain())

@@ -230,7 +230,7 @@ def test_a_mask_of_another_place(here, scene, weights):
 
 def test_a_folder_without_a_product(here, weights):
     (here / "empty").mkdir()
-    refused(["empty", "--weights", weights], 12, "empty", "folder", "Name the raster files", out=here)
+    refused(["empty", "--weights", weights], 11, "No scene in empty", ".tif", out=here)
 
 
 def test_area_that_misses_the_scene(here, scene, weights):

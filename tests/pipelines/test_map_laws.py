@@ -16,9 +16,10 @@ from scipy.ndimage import map_coordinates
 from dofa_cli.classes import ClassTable
 from dofa_cli.heads.head import Target
 from dofa_cli.pipelines.inference.interpolate import interpolate
-from dofa_cli.pipelines.inference.shards import MapParts, write_map_parts
+from dofa_cli.pipelines.inference.shards import MapParts, map_parts, save_map
 from dofa_cli.pipelines.mapping.decode import SHARE_NODATA, STEPS, Confidence, Decoder, ShareType, Smooth, softmax
 from dofa_cli.pipelines.mapping.majority import majority
+from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import CellGrid, Window
 from dofa_cli.raster.scene import Scene
 from dofa_cli.raster.writer import Part, save_part
@@ -36,7 +37,8 @@ def mapped(tmp_path):
         folder = tmp_path / f"{layout.per_tile}"
         folder.mkdir(exist_ok=True)
         plan = layout.plan(scene, model.patch_size)
-        return write_map_parts(layout.stream(scene, model), plan, folder)
+        saved = save_map(layout.stream(scene, model), plan.tiles(), folder)
+        return map_parts(plan, model.detail, folder, [Finished(tile.number, *left) for tile, *left in saved])
 
     return run
 

@@ -297,14 +297,21 @@ def test_overwriting_replaces_the_styles_too(run, tmp_path):
     assert read_style(report.output).names[1] == "water"
 
 
-def test_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
+def test_a_failure_leaves_finished_shards_alone_and_the_next_run_goes_on(run, tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OutputUnwritable("disk gone")
 
-    monkeypatch.setattr("dofa_cli.pipelines.mapping.files.polygonise", fail)
-    with pytest.raises(OutputUnwritable):
-        run(probabilities=True, polygons=tmp_path / "areas.gpkg")
-    assert {path.name for path in tmp_path.iterdir()} == {"crops.pt"}
+    with monkeypatch.context() as patch:
+        patch.setattr("dofa_cli.pipelines.mapping.files.polygonise", fail)
+        with pytest.raises(OutputUnwritable):
+            run(probabilities=True, polygons=tmp_path / "areas.gpkg")
+    assert {path.name for path in tmp_path.iterdir()} == {"crops.pt", ".map.tif.parts"}
+    told: list[str] = []
+    run(probabilities=True, polygons=tmp_path / "areas.gpkg", say=told.append)
+    assert any(line.startswith("Continuing: ") for line in told)
+    made = {"crops.pt", "map.tif", "map_probabilities.tif", "areas.gpkg"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 # Heads that do not fit

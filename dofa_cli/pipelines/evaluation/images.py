@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from dofa_cli.classes import UNLABELLED, ClassTable
 from dofa_cli.errors import LabelError, WrongHead
-from dofa_cli.pipelines.classify import Job, open_images, predict_chips
 from dofa_cli.pipelines.evaluation.evidence import Evidence, Samples
 from dofa_cli.pipelines.inference.run import ModelOptions, Say
 from dofa_cli.pipelines.learning.folds import TEST
 from dofa_cli.pipelines.learning.label_table import Labelled, class_names
 from dofa_cli.pipelines.mapping.apply_head import HeadFile, scene_options
+from dofa_cli.pipelines.mapping.image_job import Job, open_images, predict_chips
 from dofa_cli.pipelines.scenes.prepare import SceneOptions
 
 

@@ -24,6 +24,7 @@ from dofa_cli.pipelines.mapping.apply_head import HeadFile
 from dofa_cli.pipelines.mapping.report import MapReport
 from dofa_cli.pipelines.scenes.prepare import SceneOptions
 from dofa_cli.pipelines.segment import segment
+from dofa_cli.pipelines.shards.stop import not_stoppable
 from dofa_cli.raster.blocks import Blocks, choose_blocks
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.labels import Labels
@@ -52,7 +53,7 @@ def try_on_maps(file: HeadFile, test: MapTest) -> Evidence:
     """
     tally = _Tally(file)
     missed: list[LabelsMiss] = []
-    with tempfile.TemporaryDirectory(prefix="dofa-evaluate-") as folder:
+    with not_stoppable(), tempfile.TemporaryDirectory(prefix="dofa-evaluate-") as folder:
         for number, (paths, labels) in enumerate(test.scenes):
             path = Path(folder) / f"{number}.tif"
             report = _mapped(file, paths, path, test)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from dofa_cli.model.device import (
     keep_freed_memory,
 )
 from dofa_cli.model.linears import fold_for_inference, for_inference
+from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.weights import store
 from dofa_cli.weights.manifest import DEFAULT, old_layout
 
@@ -57,11 +60,12 @@ class WindowModel(CellModel, Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint read from disk: ``name`` is the manifest's, or the file's where it has none."""
+    """A checkpoint read from disk: ``name`` is the manifest's, or the file's where it has none, ``path`` the file."""
 
     name: str
     sha256: str
     checkpoint: Checkpoint
+    path: str = ""
 
     @property
     def config(self) -> DofaConfig:
@@ -91,6 +95,10 @@ def open_weights(name: str | None, *, trusted: bool = False) -> Weights:
     """
     path = store.find(name or DEFAULT)
     sha256 = store.sha256(path)
+    return kept(("weights", str(path.absolute()), sha256, trusted), partial(_loaded, path, sha256, trusted=trusted))
+
+
+def _loaded(path: Path, sha256: str, *, trusted: bool) -> Weights:
     if old := old_layout(sha256):
         raise WrongWeights(f"{path} is {old.file}, of the old kernel layout: {old.reason}")
     known = store.name_of(path)
@@ -101,7 +109,7 @@ def open_weights(name: str | None, *, trusted: bool = False) -> Weights:
             "(before August 2024) have the same shapes and give wrong features without any error. If you know that "
             "this is a newer file, add --trust-weights."
         )
-    return Weights(known or path.name, sha256, checkpoint)
+    return Weights(known or path.name, sha256, checkpoint, str(path.absolute()))
 
 
 class Encoder:
@@ -140,3 +148,17 @@ class Encoder:
         """Map standardised pixels (N, bands, s, s) to float32 vectors (N, D), cells weighted by (N, L)."""
         with arithmetic(self.device, self.precision):
             return self.model.pool(self.folded(pixels).patches.float(), weight)
+
+
+def open_encoder(
+    weights: Weights,
+    wavelengths_um: Sequence[float],
+    *,
+    device: str = "auto",
+    precision: Precision = Precision.AUTO,
+    token_norm: TokenNorm = TokenNorm.TRAINED,
+) -> Encoder:
+    """Open an encoder, or return the one that is held of the same network for the same wavelengths."""
+    how: dict[str, Any] = {"device": device, "precision": precision, "token_norm": token_norm}
+    key = ("encoder", weights.checkpoint.model, tuple(wavelengths_um), *how.values())
+    return kept(key, partial(Encoder, weights, wavelengths_um, **how))

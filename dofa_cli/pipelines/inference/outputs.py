@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice, takewhile
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dofa_cli.pipelines.inference.plan import output_grid
-from dofa_cli.pipelines.inference.quantise import INT8_NODATA, Encoding, Int8Scale, OutputDtype, fit_int8
+from dofa_cli.pipelines.inference.quantise import INT8_NODATA, Int8Scale, OutputDtype, fit_int8
 from dofa_cli.pipelines.inference.run import Level, Run
-from dofa_cli.pipelines.inference.shards import parts_folder, to_numpy, write_token_parts
-from dofa_cli.pipelines.inference.stream import Number, TileStream
+from dofa_cli.pipelines.inference.shards import beside, part_name, to_numpy, token_parts
+from dofa_cli.pipelines.inference.stream import Number
+from dofa_cli.pipelines.shards.stop import check_stop
+from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import Tile, TilePlan, Window
 from dofa_cli.raster.vector import footprint, write_geoparquet
 from dofa_cli.raster.writer import RasterSpec, half_precision, write_cog
+
+
+class FileFormat(StrEnum):
+    """How a raster is stored: a Cloud Optimized GeoTIFF, or a sharded Zarr store."""
+
+    COG = "cog"
+    ZARR = "zarr"
+
 
 CALIBRATION_WINDOWS = 64
 """Windows run before the first tile to fix the 8-bit range."""
@@ -31,35 +43,50 @@ def scene_name(paths: Sequence[str]) -> str:
     return "_".join(column[0] for column in shared) or "_".join(words[0])
 
 
-def write_raster(run: Run, stream: TileStream) -> float | None:
-    """Write blended tokens as a COG; return the share of values that the 8-bit range clipped, if it is in use."""
-    encoding = Encoding(run.dtype, _calibrate(run) if run.dtype is OutputDtype.INT8 else None)
-    with parts_folder(run.output) as folder:
-        parts = write_token_parts(stream, run.plan, folder, encoding)
-        write_cog(run.output, parts, _raster_spec(run, encoding))
-    return encoding.clipped_share
+@dataclass(frozen=True)
+class Embedded:
+    """Finished shards of a run: where they lie, in order, with the 8-bit code in use."""
+
+    run: Run
+    folder: Path
+    finished: Sequence[Finished]
+    int8: Int8Scale | None
+
+    @property
+    def clipped_share(self) -> float | None:
+        """Share of values outside the 8-bit range, or ``None`` for other types."""
+        if self.int8 is None:
+            return None
+        clipped, values = (sum(done.counts[name] for done in self.finished) for name in ("clipped", "values"))
+        return clipped / max(values, 1)
 
 
-def _raster_spec(run: Run, encoding: Encoding) -> RasterSpec:
+def write_raster(path: Path, made: Embedded) -> None:
+    """Write blended tokens as a COG at ``path``; heeds the wish to stop."""
+    spec = raster_spec(made.run, made.int8, made.clipped_share)
+    write_cog(path, token_parts(made.run.plan, made.folder), spec, check_stop)
+
+
+def raster_spec(run: Run, code: Int8Scale | None, clipped_share: float | None = None) -> RasterSpec:
+    """Return what a raster of tokens looks like; ``clipped_share`` is known after the last shard."""
     storage: dict[str, Any] = {"dtype": "float32"}
     tags = run.tags | {"storage": run.dtype.value}
     if run.dtype is OutputDtype.FLOAT16:
         storage = half_precision()
-    if encoding.int8 is not None:
-        code = encoding.int8
+    if code is not None:
         storage = {"dtype": "int8", "scales": code.scale.tolist(), "offsets": code.offset.tolist()}
-        tags["quantization"] = json.dumps(code.to_tags() | {"clipped_share": encoding.clipped_share})
+        tags["quantization"] = json.dumps(code.to_tags() | {"clipped_share": clipped_share})
     return RasterSpec(
         grid=output_grid(run.prepared.scene, run.plan),
         bands=run.encoder.dim,
-        nodata=INT8_NODATA if encoding.int8 is not None else float("nan"),
+        nodata=INT8_NODATA if code is not None else float("nan"),
         descriptions=[f"dim_{number}" for number in range(run.encoder.dim)],
         tags=tags,
         **storage,
     )
 
 
-def _calibrate(run: Run) -> Int8Scale:
+def calibrate(run: Run) -> Int8Scale:
     """Fix the 8-bit range from windows spread over the scene, or from the first valid ones where those are nodata."""
     numbers = [(row, col) for row in range(len(run.plan.row_starts)) for col in range(len(run.plan.col_starts))]
     spread = np.unique(np.linspace(0, len(numbers) - 1, CALIBRATION_WINDOWS).round().astype(int))
@@ -80,22 +107,20 @@ def _inside(plan: TilePlan, number: Number) -> Window:
     return plan.window_cells(number).intersect(Window(0, 0, plan.grid.rows, plan.grid.cols))
 
 
-def write_table(run: Run, stream: TileStream) -> None:
+def write_table(path: Path, made: Embedded) -> None:
     """Write one row a window, or one for the scene: its windows' mean, weighted by valid area."""
-    numbers: list[Number] = []
-    vectors: list[NDArray[np.float32]] = [np.zeros((0, run.encoder.dim), np.float32)]
-    weights: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
-    for _, found in stream.vector_tiles(run.plan.tiles()):
-        numbers.extend(found.numbers)
-        vectors.append(to_numpy(found.vectors))
-        weights.append(to_numpy(found.valid_pixels))
+    run = made.run
+    names = [part_name(done.number) for done in made.finished]
+    values = np.concatenate([np.load(made.folder / name) for name in names])
+    places = np.concatenate([np.load(made.folder / beside(name, "windows")) for name in names])
+    weight = places[:, 2].astype(np.float32)
     scene, grid = run.prepared.scene, run.plan.grid
-    values, weight = np.concatenate(vectors), np.concatenate(weights)
     if run.level is Level.SCENE:
         pixels, share = [Window(0, 0, scene.height, scene.width)], weight.sum() / grid.zoom**2
         values = (weight @ values / weight.sum() if weight.any() else np.full(run.encoder.dim, np.nan))[None]
         columns: dict[str, Sequence[Any]] = {"valid_share": [float(share) / (scene.height * scene.width)]}
     else:
+        numbers = [(int(row), int(col)) for row, col, _ in places]
         pixels = [grid.pixels(run.plan.window_cells(number)) for number in numbers]
         area = [max(p.height * p.width, 1) * grid.zoom**2 for p in pixels]
         columns = {
@@ -106,7 +131,7 @@ def write_table(run: Run, stream: TileStream) -> None:
     columns["source"] = [run.tags["source"]] * len(pixels)
     tags = run.tags | {"source_crs": scene.grid.crs.to_string() if scene.grid.crs else "none"}
     write_geoparquet(
-        run.output,
+        path,
         values.astype(np.float32),
         [footprint(p, scene.grid) for p in pixels],
         scene.grid,

@@ -7,11 +7,11 @@ from math import isqrt
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.config import DofaConfig
+from dofa_cli.pipelines.inference.memory import LEAST_PER_TILE, Demand
 from dofa_cli.pipelines.inference.quantise import OutputDtype
 from dofa_cli.raster.area import snapped_grid
 from dofa_cli.raster.grid import CellGrid, TilePlan, plan_tiles
 from dofa_cli.raster.ground import ground_pixel
-from dofa_cli.raster.reader import AHEAD
 from dofa_cli.raster.scene import Scene
 from dofa_cli.raster.source import Grid
 from dofa_cli.raster.writer import COPIES
@@ -21,8 +21,14 @@ TILE_BYTES = 256 * 2**20
 MOST_TILE_BYTES = 512 * 2**20
 """The same for hundreds of bands, where 2 × 2 windows would not fit otherwise and batches would hold only one."""
 MOST_PER_TILE = 16
-LEAST_PER_TILE = 2
-PROCESS_BYTES = 1100 * 2**20
+FLOAT_BYTES = 4
+PIXEL_COPIES = 2
+"""Standardised pixels and what resampling or masking holds beside them."""
+RESULT_COPIES = 3
+"""Results of a tile at once, beside those of its windows: their sum, their mean, and what is written."""
+LAYER_COPIES = 8
+"""Arrays as large as a window's tokens that a layer of the network holds at once."""
+PROCESS_BYTES = 1200 * 2**20
 """What Python, PyTorch and GDAL's block cache take before the first tile."""
 
 
@@ -62,8 +68,13 @@ def check_grid_options(options: GridOptions, patch: int) -> None:
         raise OptionError("--window and --shard must be above 0.")
 
 
-def lay_out(scene: Scene, config: DofaConfig, options: GridOptions, *, whole_windows: bool) -> TilePlan:
-    """Lay windows over a scene: the network's native size, overlapping by a quarter unless ``whole_windows``."""
+def lay_out(
+    scene: Scene, config: DofaConfig, options: GridOptions, *, whole_windows: bool, cell_values: int | None = None
+) -> TilePlan:
+    """Lay windows over a scene: the network's native size, overlapping by a quarter unless ``whole_windows``.
+
+    ``cell_values`` is the number of values that results hold a cell (by default a token's).
+    """
     patch = config.patch_size
     check_grid_options(options, patch)
     window = (options.window or config.image_size) // patch
@@ -74,14 +85,14 @@ def lay_out(scene: Scene, config: DofaConfig, options: GridOptions, *, whole_win
         grid = snapped_grid(scene, patch, options.zoom)
     else:
         grid = CellGrid(scene.height, scene.width, patch, options.zoom)
-    per_tile = options.shard or windows_per_tile(config, len(scene.bands), window, overlap)
+    per_tile = options.shard or windows_per_tile(config, len(scene.bands), window, overlap, cell_values)
     return plan_tiles(grid, window, overlap, inward=not whole_windows, per_tile=per_tile)
 
 
-def windows_per_tile(config: DofaConfig, bands: int, window: int, overlap: int) -> int:
+def windows_per_tile(config: DofaConfig, bands: int, window: int, overlap: int, cell_values: int | None = None) -> int:
     """Return how many windows a side fit a tile of :data:`TILE_BYTES`: an even number, which fills whole batches."""
     patch = config.patch_size
-    bytes_a_cell = 4 * (3 * bands * patch * patch + 2 * config.embed_dim)
+    bytes_a_cell = 4 * (3 * bands * patch * patch + 2 * (cell_values or config.embed_dim))
 
     def fitting(most_bytes: int) -> int:
         return (isqrt(most_bytes // bytes_a_cell) - overlap) // (window - overlap)
@@ -100,15 +111,29 @@ def output_grid(scene: Scene, plan: TilePlan) -> Grid:
     return Grid(scene.grid.transform @ origin @ step, scene.grid.crs, cells.rows, cells.cols)
 
 
-def cost(scene: Scene, plan: TilePlan, config: DofaConfig, dtype: OutputDtype, batch: int) -> Cost:
-    """Foretell memory, disk and ground of a run (estimates)."""
-    tile_cells = min(plan.per_tile * (plan.window - plan.overlap) + plan.overlap, max(plan.grid.rows, plan.grid.cols))
-    pixels = (tile_cells * plan.grid.patch) ** 2 * len(scene.bands)
-    itemsize = scene.pixels.dtype.itemsize
-    tokens = batch * plan.window**2 * config.embed_dim * 4 * 8
-    output = plan.grid.rows * plan.grid.cols * config.embed_dim * dtype.bytes
-    memory = PROCESS_BYTES + _parameters(config) * 4 + pixels * (12 + itemsize * (AHEAD + 1)) + tokens
+def cost(scene: Scene, plan: TilePlan, dim: int, dtype: OutputDtype, memory: int) -> Cost:
+    """Foretell memory, disk and ground of a run that stores ``dim`` values a cell (estimates)."""
+    output = plan.grid.rows * plan.grid.cols * dim * dtype.bytes
     return Cost(memory, output, COPIES * output, ground_km2(scene))
+
+
+def demand(scene: Scene, plan: TilePlan, config: DofaConfig, cell_values: int | None = None) -> Demand:
+    """Return what a run's memory follows from (estimates).
+
+    A cell's pixels stand there as they were read, once for each tile read ahead, and standardised in float32; its
+    ``cell_values`` results as those of each window over it, as their sum, and as what is written.
+    """
+    pixels = len(scene.bands) * (plan.grid.patch / plan.grid.zoom) ** 2
+    fine_pixels = len(scene.bands) * plan.grid.patch**2
+    over_a_cell = (plan.window / (plan.window - plan.overlap)) ** 2
+    results = (cell_values or config.embed_dim) * (RESULT_COPIES + over_a_cell)
+    return Demand(
+        plan=plan,
+        fixed=PROCESS_BYTES + _parameters(config) * FLOAT_BYTES,
+        window=FLOAT_BYTES * plan.window**2 * (config.embed_dim * LAYER_COPIES + fine_pixels),
+        cell=int(FLOAT_BYTES * (fine_pixels * PIXEL_COPIES + results)),
+        raw_cell=int(pixels * scene.pixels.dtype.itemsize),
+    )
 
 
 def ground_km2(scene: Scene) -> float | None:

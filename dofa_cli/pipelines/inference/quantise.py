@@ -50,6 +50,15 @@ class Int8Scale:
         values = codes.astype(np.float32) * self.scale + self.offset
         return np.where(codes == INT8_NODATA, np.float32(np.nan), values)
 
+    def to_plain(self) -> dict[str, list[float]]:
+        """Return the numbers as JSON holds them; :meth:`from_plain` gives them back to the last bit."""
+        return {"scale": self.scale.tolist(), "offset": self.offset.tolist()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, list[float]]) -> Int8Scale:
+        """Undo :meth:`to_plain`."""
+        return cls(np.array(plain["scale"], np.float32), np.array(plain["offset"], np.float32))
+
     def to_tags(self) -> dict[str, Any]:
         """Return what a reader needs to undo the code (the bands carry the numbers as GDAL scale and offset)."""
         return {"method": "linear per band", "formula": "code * scale + offset", "nodata": INT8_NODATA}

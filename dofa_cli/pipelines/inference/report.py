@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dofa_cli.pipelines.inference.batching import HALVED
 from dofa_cli.pipelines.inference.machine import to_json
 from dofa_cli.pipelines.inference.provenance import rules
 from dofa_cli.pipelines.inference.run import Run
@@ -12,7 +13,11 @@ from dofa_cli.pipelines.inference.run import Run
 
 @dataclass(frozen=True)
 class Report:
-    """What was, or with a dry run would be, done. Sizes in cells, bytes and seconds; ``rules`` has one entry a band."""
+    """What was, or with a dry run would be, done. Sizes in cells, bytes and seconds; ``rules`` has one entry a band.
+
+    ``shard`` is the number of windows a side of a shard, ``kept_shards`` are those that an earlier, stopped run had
+    finished; ``seconds`` counts them too.
+    """
 
     output: str
     written: bool
@@ -21,6 +26,9 @@ class Report:
     width: int
     dimensions: int
     windows: int
+    shard: int
+    shards: int
+    kept_shards: int
     seconds: float
     area_km2: float | None
     memory_bytes: int
@@ -46,14 +54,18 @@ def report_on(
     seconds: float,
     *,
     written: bool,
+    kept_shards: int = 0,
+    halved: bool = False,
     valid_share: float | None = None,
     clipped_share: float | None = None,
 ) -> Report:
-    """Collect a run's report; shares are ``None`` where they do not apply."""
+    """Collect a run's report; shares are ``None`` where they do not apply, ``halved`` says that a batch was."""
     costs, prepared = run.cost, run.prepared
     warnings = list(prepared.warnings)
     if valid_share == 0:
         warnings.append("the scene has no valid pixel; every cell of the output is nodata.")
+    if halved:
+        warnings.append(HALVED)
     return Report(
         output=str(run.output),
         written=written,
@@ -62,6 +74,9 @@ def report_on(
         width=run.plan.grid.cols,
         dimensions=run.encoder.dim,
         windows=run.plan.window_count,
+        shard=run.plan.per_tile,
+        shards=run.plan.tile_count,
+        kept_shards=kept_shards,
         seconds=seconds,
         area_km2=costs.area_km2,
         memory_bytes=costs.memory,

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import Precision, choose_batch
-from dofa_cli.pipelines.inference.encoder import CellModel, Encoder, TokenNorm, Weights, about_default, open_weights
-from dofa_cli.pipelines.inference.plan import Cost, GridOptions, check_grid_options, cost, lay_out, windows_per_tile
+from dofa_cli.pipelines.inference.encoder import (
+    CellModel,
+    Encoder,
+    TokenNorm,
+    Weights,
+    about_default,
+    open_encoder,
+    open_weights,
+)
+from dofa_cli.pipelines.inference.memory import Demand, Division, Fixed, divide
+from dofa_cli.pipelines.inference.plan import (
+    Cost,
+    GridOptions,
+    check_grid_options,
+    cost,
+    demand,
+    lay_out,
+    windows_per_tile,
+)
 from dofa_cli.pipelines.inference.provenance import provenance
 from dofa_cli.pipelines.inference.quantise import OutputDtype
 from dofa_cli.pipelines.inference.stream import TileStream
@@ -18,6 +35,7 @@ from dofa_cli.pipelines.scenes.prepare import Described, Learnt, Prepared, Scene
 from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.raster.area import crop_to_area
 from dofa_cli.raster.grid import TilePlan
+from dofa_cli.raster.reader import AHEAD
 
 Say = Callable[[str], object]
 """Receives notes and warnings, one line each."""
@@ -38,7 +56,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which network, and how it computes; fields are the command line's options of the same names."""
+    """Which network, and how it computes; fields are the command line's options of the same names, memory in bytes."""
 
     weights: str | None = None
     trust_weights: bool = False
@@ -46,6 +64,7 @@ class ModelOptions:
     device: str = "auto"
     precision: Precision = Precision.AUTO
     batch_size: int | None = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +89,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """Scene, network, windows and output of one run; ``batch`` is the number of windows a forward."""
+    """Scene, network, windows and output of one run.
+
+    ``batch`` is the number of windows a forward, ``ahead`` that of tiles read before they are needed, ``cell_values``
+    what results hold a cell (by default a token).
+    """
 
     prepared: Prepared
     weights: Weights
@@ -81,11 +104,15 @@ class Run:
     dtype: OutputDtype
     min_valid: float
     output: Path
+    ahead: int = AHEAD
+    cell_values: int | None = None
 
     @property
     def cost(self) -> Cost:
         """What the run will take."""
-        return cost(self.prepared.scene, self.plan, self.weights.config, self.dtype, self.batch)
+        needs = _demand(self.prepared, self.plan, self.encoder, self.cell_values)
+        memory = needs.total(Division(self.plan.per_tile, self.ahead, self.batch))
+        return cost(self.prepared.scene, self.plan, self.encoder.dim, self.dtype, memory)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -108,6 +135,7 @@ class Run:
             model or self.encoder,
             batch=batch or self.batch,
             min_valid=self.min_valid,
+            ahead=self.ahead,
             on_windows=on_windows,
         )
 
@@ -118,7 +146,17 @@ def settle(request: Request, say: Say) -> Run:
     if request.model.weights is None:
         say(about_default())
     weights = open_weights(request.model.weights, trusted=request.model.trust_weights)
-    return settle_windows(request, weights, settle_scene(request, described, weights.config, say))
+    run = settle_windows(request, weights, settle_scene(request, described, weights.config, say))
+    tell_outside(run, say)
+    return run
+
+
+def tell_outside(run: Run, say: Say) -> None:
+    """Say how many shards the area of interest leaves out; nothing of them is read."""
+    scene, plan = run.prepared.scene, run.plan
+    outside = sum(not scene.touches_area(plan.grid.pixels(tile.core)) for tile in plan.tiles()) if scene.area else 0
+    if outside:
+        say(f"{outside} of {plan.tile_count} shards lie outside the area of interest and cost nothing.")
 
 
 def settle_scene(
@@ -134,33 +172,50 @@ def settle_scene(
     return prepared
 
 
-def settle_windows(request: Request, weights: Weights, prepared: Prepared) -> Run:
-    """Lay windows over a settled scene and open the weights for its wavelengths."""
-    plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=request.level is not Level.PATCH)
-    encoder = Encoder(
+def settle_windows(request: Request, weights: Weights, prepared: Prepared, cell_values: int | None = None) -> Run:
+    """Lay windows over a settled scene, open the weights for its wavelengths, and divide the memory there is.
+
+    ``cell_values`` is what results hold a cell, where a head makes something else of tokens.
+    """
+    whole = request.level is not Level.PATCH
+    plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=whole, cell_values=cell_values)
+    encoder = open_encoder(
         weights,
         prepared.wavelengths_um,
         device=request.model.device,
         precision=request.model.precision,
         token_norm=request.model.token_norm,
     )
+    needs = _demand(prepared, plan, encoder, cell_values)
+    usual = Division(plan.per_tile, AHEAD, _batch(request, plan, encoder, prepared, cell_values))
+    fixed = Fixed(tile=request.grid.shard is not None, batch=request.model.batch_size is not None)
+    division = divide(needs, usual, request.model.memory_limit, fixed)
     return Run(
         prepared=prepared,
         weights=weights,
         encoder=encoder,
-        plan=plan,
-        batch=_batch(request, plan, encoder, len(prepared.norms)),
+        plan=replace(plan, per_tile=division.per_tile),
+        batch=division.batch,
         level=request.level,
         dtype=request.dtype,
         min_valid=request.grid.min_valid,
         output=request.output,
+        ahead=division.ahead,
+        cell_values=cell_values,
     )
 
 
-def _batch(request: Request, plan: TilePlan, encoder: Encoder, bands: int) -> int:
+def _demand(prepared: Prepared, plan: TilePlan, encoder: Encoder, cell_values: int | None) -> Demand:
+    """Return what takes the machine's memory; that of a graphics card is its own, and a batch too large is halved."""
+    needs = demand(prepared.scene, plan, encoder.model.config, cell_values)
+    return needs if encoder.device.type == "cpu" else replace(needs, window=0)
+
+
+def _batch(request: Request, plan: TilePlan, encoder: Encoder, prepared: Prepared, cell_values: int | None) -> int:
     """Return windows a forward: what was asked for, else what suits the device and fills from one tile.
 
     ``--shard`` plays no part, since results may depend on the batch's shape but never on the shard.
     """
-    usual = windows_per_tile(encoder.model.config, bands, plan.window, plan.overlap) ** 2
+    bands = len(prepared.norms)
+    usual = windows_per_tile(encoder.model.config, bands, plan.window, plan.overlap, cell_values) ** 2
     return min(request.model.batch_size or min(choose_batch(encoder.device), usual), plan.window_count)

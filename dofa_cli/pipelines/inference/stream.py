@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,16 +10,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dofa_cli.errors import OutOfMemory
+from dofa_cli.pipelines.inference.batching import Batcher, tile_memory
 from dofa_cli.pipelines.inference.blend import Blend
 from dofa_cli.pipelines.inference.encoder import CellModel, WindowModel
 from dofa_cli.pipelines.scenes.standardise import Plane, Standardiser, margin, plane_under
 from dofa_cli.raster.grid import CellGrid, Tile, TilePlan, Window
-from dofa_cli.raster.reader import read_windows
+from dofa_cli.raster.reader import AHEAD, read_windows
 from dofa_cli.raster.scene import Pixels, Scene
 
 Number = tuple[int, int]
 """Row and column of a window in the plan."""
+Forward = Callable[[Tensor, Sequence[Number]], Tensor]
+"""Maps a batch of windows, the first of which have these numbers, to results (batch, …)."""
 CACHE_BYTES = 512 * 2**20
 SHARE_ROUNDING = 1e-3
 """Pixels by which a cell may miss its share: 0.15 of 100 pixels is more than 15 in float32."""
@@ -90,7 +92,8 @@ class TileStream:
     """Run a scene's tiles through a model.
 
     Batches hold ``batch`` windows, padded to that shape and never across tiles, so that a window's tokens do not depend
-    on how the scene was cut. ``on_windows`` is called with the number of windows finished.
+    on how the scene was cut; where memory runs out they are halved. Up to ``ahead`` tiles are read before they are
+    needed. ``on_windows`` is called with the number of windows finished.
     """
 
     def __init__(
@@ -102,11 +105,13 @@ class TileStream:
         *,
         batch: int,
         min_valid: float = 0.5,
+        ahead: int = AHEAD,
         on_windows: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.scene, self.plan, self.grid = scene, plan, plan.grid
         self.standardiser, self.model = standardiser, model
-        self.batch, self.min_valid, self.on_windows = batch, min_valid, on_windows
+        self.min_valid, self.ahead, self.on_windows = min_valid, ahead, on_windows
+        self.batcher = Batcher(batch, model.device)
         self.cache = TokenCache()
         self.slots: Tensor | None = None  # the batch, written anew for every forward
         self.seen_cells = 0
@@ -114,23 +119,28 @@ class TileStream:
 
     def token_tiles(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Tensor]]:
         """Yield each tile with its blended tokens (rows, cols, D), NaN where a cell holds too few valid pixels."""
-        for loaded in self._load(tiles):
-            yield loaded.tile, self._blended(loaded)
+        for tile, loaded in self._load(tiles):
+            yield tile, self._nothing(tile) if loaded is None else self._blended(loaded)
 
     def map_tiles(self, tiles: Iterable[Tile]) -> Iterator[MapTile]:
         """Yield each tile with what :meth:`token_tiles` gives, and the validity of the scene's pixels under it."""
-        for loaded in self._load(tiles):
-            pixels = self.grid.pixels(loaded.tile.core)
-            yield MapTile(loaded.tile, self._blended(loaded), pixels, self._valid_pixels(loaded, pixels))
+        for tile, loaded in self._load(tiles):
+            pixels = self.grid.pixels(tile.core)
+            if loaded is None:
+                nowhere = torch.zeros(pixels.height, pixels.width, dtype=torch.bool)
+                yield MapTile(tile, self._nothing(tile), pixels, nowhere)
+            else:
+                yield MapTile(tile, self._blended(loaded), pixels, self._valid_pixels(loaded, pixels))
 
     def _blended(self, loaded: Loaded) -> Tensor:
         detail = self.model.detail
-        blend = Blend(self.plan, loaded.tile.core, self.model.dim, self.model.device, detail)
-        for number, tokens in self._tokens(loaded):
-            blend.add(self.plan.window_cells(number), tokens)
-        result = blend.mean()
-        lost = ~loaded.cells(loaded.tile.core, loaded.valid)
-        result[lost.repeat_interleave(detail, 0).repeat_interleave(detail, 1)] = torch.nan
+        with tile_memory(self.model.device):
+            blend = Blend(self.plan, loaded.tile.core, self.model.dim, self.model.device, detail)
+            for number, tokens in self._tokens(loaded):
+                blend.add(self.plan.window_cells(number), tokens)
+            result = blend.mean()
+            lost = ~loaded.cells(loaded.tile.core, loaded.valid)
+            result[lost.repeat_interleave(detail, 0).repeat_interleave(detail, 1)] = torch.nan
         return result
 
     def _valid_pixels(self, loaded: Loaded, pixels: Window) -> Tensor:
@@ -143,14 +153,12 @@ class TileStream:
 
     def vector_tiles(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, WindowVectors]]:
         """Yield each tile with one vector a window, pooled over its valid cells."""
-        model = self.model
-        assert isinstance(model, WindowModel), "vectors are asked of models that have them"
-        for loaded in self._load(tiles):
+        for tile, loaded in self._load(tiles):
+            if loaded is None:
+                yield tile, WindowVectors((), torch.zeros(0, self.model.dim), torch.zeros(0))
+                continue
             numbers = tuple(n for n in loaded.tile.windows if self._of_window(loaded, n, loaded.valid).any())
-            parts = []
-            for chunk in _chunks(numbers, self.batch):
-                weight = self._cell_weights(loaded, chunk)
-                parts.append(self._run(loaded, chunk, partial(model.vectors, weight=weight)))
+            parts = [self._run(loaded, numbers, partial(self._pooled, loaded))] if numbers else []
             self.on_windows(len(loaded.tile.windows))
             counts = [self._of_window(loaded, n, loaded.valid_pixels).sum() for n in numbers]
             vectors = torch.cat(parts) if parts else torch.zeros(0, self.model.dim)
@@ -159,19 +167,49 @@ class TileStream:
                 WindowVectors(numbers, vectors, torch.stack(counts) if counts else torch.zeros(0)),
             )
 
-    def _cell_weights(self, loaded: Loaded, numbers: Sequence[Number]) -> Tensor:
+    def _pooled(self, loaded: Loaded, batch: Tensor, numbers: Sequence[Number]) -> Tensor:
+        assert isinstance(self.model, WindowModel), "vectors are asked of models that have them"
+        return self.model.vectors(batch, self._cell_weights(loaded, numbers, len(batch)))
+
+    def _cell_weights(self, loaded: Loaded, numbers: Sequence[Number], batch: int) -> Tensor:
         """Return 1 for valid cells and 0 for others (batch, L); all 1 in the batch's empty slots."""
-        weight = torch.ones(self.batch, self.plan.window**2, device=self.model.device)
+        weight = torch.ones(batch, self.plan.window**2, device=self.model.device)
         for slot, number in enumerate(numbers):
             weight[slot] = self._of_window(loaded, number, loaded.valid).flatten()
         return weight
 
-    def _load(self, tiles: Iterable[Tile]) -> Iterator[Loaded]:
-        ordered = list(tiles)
-        spans = [self.plan.span(tile.windows) for tile in ordered]
-        windows = [self.grid.pixels(span, margin(self.grid.zoom)) for span in spans]
-        for tile, span, block in zip(ordered, spans, read_windows(self.scene, windows), strict=True):
-            yield self._prepare(tile, span, block)
+    def _load(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Loaded | None]]:
+        """Yield each tile with its pixels, ``None`` for one outside the area of interest, of which nothing is read."""
+        coming: deque[tuple[Tile, Window | None]] = deque()
+
+        def wanted() -> Iterator[Window]:
+            for tile in tiles:
+                inside = self.scene.touches_area(self.grid.pixels(tile.core))
+                span = self.plan.span(tile.windows) if inside else None
+                coming.append((tile, span))
+                if span is not None:
+                    yield self.grid.pixels(span, margin(self.grid.zoom))
+
+        with tile_memory(self.model.device):
+            for block in read_windows(self.scene, wanted(), self.ahead):
+                yield from self._outside(coming)
+                tile, span = coming.popleft()
+                assert span is not None, "those without were taken out before"
+                yield tile, self._prepare(tile, span, block)
+            yield from self._outside(coming)
+
+    def _outside(self, coming: deque[tuple[Tile, Window | None]]) -> Iterator[tuple[Tile, None]]:
+        """Take the first tiles out that lie outside the area, and count what they hold."""
+        while coming and coming[0][1] is None:
+            tile, _ = coming.popleft()
+            self.seen_cells += tile.core.height * tile.core.width
+            self.on_windows(self.own_windows(tile))
+            yield tile, None
+
+    def _nothing(self, tile: Tile) -> Tensor:
+        """Return what a tile without a valid pixel gives (rows · detail, cols · detail, D)."""
+        detail = self.model.detail
+        return torch.full((tile.core.height * detail, tile.core.width * detail, self.model.dim), torch.nan)
 
     def _prepare(self, tile: Tile, span: Window, block: Pixels) -> Loaded:
         plane = plane_under(span, self.grid, block, self.standardiser(block))
@@ -190,32 +228,37 @@ class TileStream:
         held = {n: tokens for n in wanted if (tokens := self.cache.get(n)) is not None}
         missing = [n for n in wanted if n not in held]
         self.on_windows(self._own(loaded.tile, loaded.tile.windows) - self._own(loaded.tile, missing))
-        for chunk in _chunks(missing, self.batch):
-            for number, tokens in zip(chunk, self._run(loaded, chunk, self.model.tokens), strict=True):
+        for chunk in _chunks(missing, self.batcher.size):
+            found = self._run(loaded, chunk, lambda batch, _: self.model.tokens(batch))
+            for number, tokens in zip(chunk, found, strict=True):
                 held[number] = tokens
                 if self._reaches_on(loaded.tile, number):
                     self.cache.put(number, tokens)
             self.on_windows(self._own(loaded.tile, chunk))
         yield from ((number, held[number]) for number in wanted)
 
-    def _run(self, loaded: Loaded, numbers: Sequence[Number], forward: Callable[[Tensor], Tensor]) -> Tensor:
-        """Run windows as one batch of the fixed shape and return the results of the real ones."""
+    def _run(self, loaded: Loaded, numbers: Sequence[Number], forward: Forward) -> Tensor:
+        """Run windows in batches of the fixed shape and return the results of each."""
+
+        def attempt(some: range, size: int) -> Tensor:
+            chosen = numbers[some.start : some.stop]
+            return forward(self._filled(loaded, chosen, size), chosen)[: len(chosen)]
+
+        return self.batcher.run(len(numbers), attempt)
+
+    def _filled(self, loaded: Loaded, numbers: Sequence[Number], size: int) -> Tensor:
+        """Return a batch of ``size`` windows with the pixels of ``numbers``, and 0 in the slots that are left."""
         side = self.plan.window * self.grid.patch
-        if self.slots is None:
-            self.slots = loaded.plane.pixels.new_zeros(self.batch, len(loaded.plane.pixels), side, side)
+        if self.slots is None or len(self.slots) != size:
+            self.slots = None  # before more is asked for
+            self.slots = loaded.plane.pixels.new_empty(size, len(loaded.plane.pixels), side, side)
         batch = self.slots
         batch[len(numbers) :] = 0
         for slot, number in enumerate(numbers):
             fine = self.plan.window_cells(number).relative_to(loaded.span).scaled(self.grid.patch)
             rows, cols = fine.slices
             batch[slot] = loaded.plane.pixels[:, rows, cols]
-        try:
-            return forward(batch)[: len(numbers)]
-        except torch.OutOfMemoryError:
-            raise OutOfMemory(
-                f"{self.model.device} has too little memory for {self.batch} windows of {side} pixels. "
-                "Give a smaller --batch-size or --window."
-            ) from None
+        return batch
 
     def _of_window(self, loaded: Loaded, number: Number, values: Tensor) -> Tensor:
         return loaded.cells(self.plan.window_cells(number), values)
@@ -224,8 +267,11 @@ class TileStream:
         cells = self.plan.window_cells(number)
         return cells.bottom > tile.core.bottom or cells.right > tile.core.right
 
-    def _own(self, tile: Tile, numbers: Sequence[Number]) -> int:
+    def own_windows(self, tile: Tile) -> int:
         """Count the windows that start in ``tile``: every window starts in one tile, so each is counted once."""
+        return self._own(tile, tile.windows)
+
+    def _own(self, tile: Tile, numbers: Sequence[Number]) -> int:
         corners = [Window(cells.row, cells.col, 1, 1) for cells in map(self.plan.window_cells, numbers)]
         return sum(not corner.intersect(tile.core).is_empty for corner in corners)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dofa_cli.errors import BandMismatch, NoWeights, UnknownWeights, WrongHead
 from dofa_cli.heads.file import check_weights, load_head
 from dofa_cli.heads.head import Head, Recipe, Task
 from dofa_cli.pipelines.inference.encoder import TokenNorm, Weights, open_weights
+from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.pipelines.inference.plan import GridOptions
-from dofa_cli.pipelines.inference.run import Request, Run, Say, settle_scene, settle_windows
-from dofa_cli.pipelines.mapping.head_model import DenseMap, TokenMap, built_head, map_model, weights_for
+from dofa_cli.pipelines.inference.run import Request, Run, Say, settle_scene, settle_windows, tell_outside
+from dofa_cli.pipelines.mapping.head_model import DenseMap, TokenMap, built_head, cell_values, map_model, weights_for
 from dofa_cli.pipelines.scenes.instrument import states_wavelengths
 from dofa_cli.pipelines.scenes.prepare import Described, Learnt, Prepared, SceneOptions, describe
 from dofa_cli.pipelines.scenes.traces import labels
@@ -133,14 +135,15 @@ def settle_head(file: HeadFile, request: Request, say: Say) -> Applied:
     head = file.head
     described = describe(request.paths, request.scene)
     weights = head_weights(file, request.model.weights)
-    built = built_head(head, weights)
+    built = kept(("head", file.sha256, weights.sha256), partial(built_head, head, weights))
     same = described.sensor.id == head.recipe.sensor
     learnt = learnt_rules(head) if same else None
     prepared = settle_scene(request, _inclined(described, head) if same else described, weights.config, say, learnt)
     prepared = _with_warnings(
         prepared, [*_by_order(described, request), *_unlike(head, prepared), *_rezoomed(head, request)], say
     )
-    run = settle_windows(request, weights_for(built, weights), prepared)
+    run = settle_windows(request, weights_for(built, weights), prepared, cell_values(built))
+    tell_outside(run, say)
     return Applied(file, run, map_model(built, run.encoder))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,16 @@ from numpy.typing import NDArray
 from dofa_cli.classes import ClassTable
 from dofa_cli.errors import OptionError
 from dofa_cli.heads.head import Head
+from dofa_cli.pipelines.inference.outputs import FileFormat
 from dofa_cli.pipelines.mapping.decode import STEPS, Confidence, Decoder, ShareType, Smooth
+from dofa_cli.pipelines.shards.stop import check_stop
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.polygons import check_polygon_format, polygonise
 from dofa_cli.raster.source import Grid
 from dofa_cli.raster.style_files import style_files, write_style
-from dofa_cli.raster.writer import Overviews, RasterSpec, check_output, working_file, write_cog
+from dofa_cli.raster.writer import Blocks, Overviews, RasterSpec, check_output, write_cog
+from dofa_cli.raster.zarr_blocks import write_zarr
+from dofa_cli.raster.zarr_places import SUFFIX, check_store, is_zarr
 
 RASTERS = (".tif", ".tiff")
 
@@ -41,6 +44,7 @@ class MapOptions:
     polygons: Path | None = None
     simplify: float = 0.0
     min_area: float = 0.0
+    file_format: FileFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,15 @@ class Tally:
         counts = np.bincount(found[found >= 0], minlength=len(table))
         self.pixels = counts if not len(self.pixels) else self.pixels + counts
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the tally as JSON holds it; :meth:`from_plain` gives it back."""
+        return {"pixels": self.pixels.tolist(), "total": self.total, "least": self.least, "most": self.most}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Tally:
+        """Undo :meth:`to_plain`."""
+        return cls(**plain | {"pixels": np.array(plain["pixels"], np.int64)})
+
     def add_numbers(self, values: NDArray[np.float32], nodata: float) -> None:
         """Count numbers and keep their sum and range."""
         found = values[np.isfinite(values) & (values != nodata)].astype(np.float64)
@@ -92,24 +105,35 @@ def map_files(head: Head, output: Path | None, scene: str, options: MapOptions) 
             "The head predicts a number: --probabilities, --confidence, --polygons and --smooth are for classes."
         )
     kind = "classes" if head.target is None else re.sub(r"[^\w.-]+", "_", head.target.name)
-    path = Path(f"{scene}_{kind}.tif") if output is None else output
-    if path.suffix.lower() not in RASTERS:
-        raise OptionError(f"A map is a GeoTIFF (.tif), not '{path.name}'. --polygons writes vector files.")
+    usual = SUFFIX if options.file_format is FileFormat.ZARR else ".tif"
+    path = Path(f"{scene}_{kind}{usual}") if output is None else output
+    _check_ending(path, options.file_format)
     if options.polygons is not None:
         check_polygon_format(options.polygons)
-    stem = path.with_name(scene if output is None else path.stem)
+    stem, ending = path.with_name(scene if output is None else path.stem), SUFFIX if is_zarr(path) else ".tif"
     return MapFiles(
         path,
-        stem.with_name(f"{stem.name}_probabilities.tif") if options.probabilities else None,
-        stem.with_name(f"{stem.name}_confidence.tif") if options.confidence else None,
+        stem.with_name(f"{stem.name}_probabilities{ending}") if options.probabilities else None,
+        stem.with_name(f"{stem.name}_confidence{ending}") if options.confidence else None,
         options.polygons,
     )
 
 
+def _check_ending(path: Path, wanted: FileFormat | None) -> None:
+    fitting = {None: (*RASTERS, SUFFIX), FileFormat.COG: RASTERS, FileFormat.ZARR: (SUFFIX,)}[wanted]
+    if path.suffix.lower() not in fitting:
+        raise OptionError(
+            f"A map is a GeoTIFF (.tif) or a Zarr store (.zarr) as --format says, not '{path.name}'. --polygons writes "
+            "vector files."
+        )
+
+
 def check_files(files: MapFiles, *, overwrite: bool, inputs: tuple[str, ...]) -> None:
     """Fail before any work where one of the files cannot be written or is there; styles beside the map count too."""
-    for path in (*(path for _, path in files), *style_files(files.map)):
-        check_output(path, overwrite=overwrite, inputs=inputs)
+    styles = () if is_zarr(files.map) else style_files(files.map)
+    for path in (*(path for _, path in files), *styles):
+        check = check_store if is_zarr(path) else check_output
+        check(path, overwrite=overwrite, inputs=inputs)
 
 
 @dataclass(frozen=True)
@@ -121,23 +145,27 @@ class MapWriter:
     tags: dict[str, str]
     options: MapOptions
 
-    def write(self, files: MapFiles, decoder: Decoder) -> Tally:
-        """Write all files, then give them their names; a failure leaves none. Returns what the map holds."""
+    def write(self, files: MapFiles, decoder: Decoder, folder: Path) -> Tally:
+        """Write all files into ``folder`` under their names; return what the map holds. Heeds the wish to stop."""
         tally = Tally()
-        with ExitStack() as finished:
-            working = {name: finished.enter_context(working_file(path)) for name, path in files if name != "polygons"}
-            self._write_map(working["map"], decoder, tally)
-            if "probabilities" in working:
-                shares = partial(decoder.shares, stored=self.options.stored)
-                write_cog(working["probabilities"], shares, self._share_spec(self._classes.names))
-            if "confidence" in working and self.options.confidence:
-                sure = partial(decoder.confidence, kind=self.options.confidence, stored=self.options.stored)
-                write_cog(working["confidence"], sure, self._share_spec([self.options.confidence.value]))
-            if files.polygons is not None:
-                self._write_polygons(working["map"], files.polygons)
-        if self.head.classes is not None:
-            self._write_style(files.map)
+        working = {name: folder / path.name for name, path in files}
+        self._write_map(working["map"], decoder, tally)
+        if "probabilities" in working:
+            shares = partial(decoder.shares, stored=self.options.stored)
+            _write_raster(working["probabilities"], shares, self._share_spec(self._classes.names))
+        if "confidence" in working and self.options.confidence:
+            sure = partial(decoder.confidence, kind=self.options.confidence, stored=self.options.stored)
+            _write_raster(working["confidence"], sure, self._share_spec([self.options.confidence.value]))
+        if files.polygons is not None:
+            self._write_polygons(working["map"], working["polygons"])
         return tally
+
+    def write_style(self, files: MapFiles, folder: Path) -> dict[str, Path]:
+        """Write names and colours of a class map into ``folder``; return, by name, where they belong beside the map."""
+        if self.head.classes is None or is_zarr(files.map):  # a store holds them itself
+            return {}
+        write_style(folder / files.map.name, self._classes)
+        return {path.name: path for path in style_files(files.map)}
 
     @property
     def nbytes(self) -> int:
@@ -167,19 +195,14 @@ class MapWriter:
             return values
 
         if self.head.classes is None:
-            write_cog(path, numbers, self._number_spec)
+            _write_raster(path, numbers, self._number_spec)
         else:
-            write_cog(path, classes, self._class_spec)
+            _write_raster(path, classes, self._class_spec, self._classes)
 
     def _write_polygons(self, raster: Path, path: Path) -> None:
         pixels, metres = (self.options.min_area, 0.0) if self.grid.crs is None else (0.0, self.options.min_area)
         simplify = self.options.simplify
         polygonise(raster, self._classes, path, simplify_px=simplify, min_area_m2=metres, min_area_px=pixels)
-
-    def _write_style(self, path: Path) -> None:
-        for old in style_files(path):
-            old.unlink(missing_ok=True)  # what it says is of an earlier map
-        write_style(path, self._classes)
 
     @property
     def _class_spec(self) -> RasterSpec:
@@ -225,6 +248,15 @@ class MapWriter:
             offsets=[0.0] * len(names) if coded else None,
             overviews=Overviews.MEAN if len(names) == 1 else None,
         )
+
+
+def _write_raster(path: Path, blocks: Blocks, spec: RasterSpec, classes: ClassTable | None = None) -> None:
+    """Write one raster as its ending says; heeds the wish to stop."""
+    if is_zarr(path):
+        name = "classes" if classes is not None else "values"
+        write_zarr(path, blocks, spec, name, classes=classes, on_block=check_stop)
+    else:
+        write_cog(path, blocks, spec, check_stop)
 
 
 def _smooths(options: MapOptions) -> bool:

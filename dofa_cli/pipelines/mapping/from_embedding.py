@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import torch
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
@@ -21,12 +22,15 @@ from dofa_cli.heads.build import TokenHead
 from dofa_cli.heads.head import Head
 from dofa_cli.pipelines.inference.encoder import TokenNorm
 from dofa_cli.pipelines.inference.provenance import rule
-from dofa_cli.pipelines.inference.shards import MapParts
+from dofa_cli.pipelines.inference.shards import MapParts, beside, part_name, save_all
 from dofa_cli.pipelines.mapping.apply_head import learnt_rules
 from dofa_cli.pipelines.scenes.results import MARK, made_by
+from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import CellGrid, Window
 from dofa_cli.raster.source import Grid
-from dofa_cli.raster.writer import Part, save_part
+from dofa_cli.raster.writer import Part
+from dofa_cli.raster.zarr_places import is_zarr
+from dofa_cli.raster.zarr_raster import open_raster
 
 SIDE = 256
 """Cells a side that are read at once."""
@@ -52,9 +56,9 @@ class Embedding:
 
 def open_embedding(path: str) -> Embedding | None:
     """Describe a raster that ``dofa embed --level patch`` wrote; ``None`` for any other file."""
-    if not Path(path).is_file():
+    if not Path(path).is_file() and not is_zarr(path):
         return None
-    with suppress(RasterioError), rasterio.open(path) as file:
+    with suppress(RasterioError), open_raster(path) as file:
         if MARK not in file.tags() or file.tags().get("level") != "patch":
             return None
         own = {name: value for name, value in file.tags().items() if name not in NOT_OF_MAPS}
@@ -96,22 +100,59 @@ def check_fits(embedding: Embedding, head: Head) -> list[str]:
     return _lesser_differences(embedding, head)
 
 
-def write_embedding_parts(embedding: Embedding, head: TokenHead, folder: Path) -> MapParts:
-    """Write what a head makes of stored tokens; pixels of nodata cells are invalid.
+class EmbeddingWork:
+    """Blocks of stored tokens as shards: what a head makes of them; pixels of nodata cells are invalid."""
 
-    Raises :class:`DamagedRaster` where the file cannot be read.
-    """
-    values, holes = [], []
-    for number, (cells, tokens) in enumerate(_blocks(embedding)):
+    def __init__(self, embedding: Embedding, head: TokenHead) -> None:
+        self.embedding, self.head = embedding, head
+        self.on_windows: Callable[[int], object] = lambda _: None
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return len(self._blocks)
+
+    def run(self, numbers: Sequence[int], folder: Path) -> Iterator[Finished]:
+        """Map blocks in order; raises :class:`DamagedRaster` where the file cannot be read."""
+        try:
+            with open_raster(self.embedding.path) as file:
+                for number in numbers:
+                    started = time.perf_counter()
+                    files = save_all(folder, self._arrays(file, number))
+                    yield Finished(number, files, {"seconds": time.perf_counter() - started})
+        except RasterioError as error:
+            raise DamagedRaster(f"Cannot read {self.embedding.path}: {error}") from None
+
+    def parts(self, folder: Path, finished: Iterable[Finished]) -> MapParts:
+        """Return the parts of all blocks, as :meth:`run` leaves them."""
+        values, holes = [], []
+        for done in finished:
+            name, cells = part_name(done.number), self._blocks[done.number]
+            values.append(Part(folder / name, cells))
+            if (hole := beside(name, "valid")) in done.files:
+                holes.append(Part(folder / hole, Centres(self.embedding.cells, cells).pixels))
+        return MapParts(self.embedding.cells, 1, tuple(values), tuple(holes))
+
+    @cached_property
+    def _blocks(self) -> list[Window]:
+        rows, cols = self.embedding.cells.rows, self.embedding.cells.cols
+        return [
+            Window(row, col, min(SIDE, rows - row), min(SIDE, cols - col))
+            for row, col in product(range(0, rows, SIDE), range(0, cols, SIDE))
+        ]
+
+    def _arrays(self, file: Any, number: int) -> dict[str, NDArray[Any]]:
+        """Return a block's logits (rows, cols, K), and the validity of its pixels where some are not."""
+        cells, name = self._blocks[number], part_name(number)
+        tokens = _tokens(file, RasterWindow(cells.col, cells.row, cells.width, cells.height))
         known: NDArray[np.bool_] = np.asarray(np.isfinite(tokens).all(axis=-1))
         with torch.inference_mode():
-            logits = head.logits(torch.from_numpy(np.where(known[..., None], tokens, np.float32(0)))).float().numpy()
-        part = Part(folder / f"{number:06d}.npy", cells)
-        save_part(part.path, np.where(known[..., None], logits, np.float32(np.nan)))
-        values.append(part)
+            filled = torch.from_numpy(np.where(known[..., None], tokens, np.float32(0)))
+            logits = self.head.logits(filled).float().numpy()
+        arrays: dict[str, NDArray[Any]] = {name: np.where(known[..., None], logits, np.float32(np.nan))}
         if not known.all():
-            holes.append(_hole(embedding.cells, cells, known, folder / f"{number:06d}_valid.npy"))
-    return MapParts(embedding.cells, 1, tuple(values), tuple(holes))
+            arrays[beside(name, "valid")] = Centres(self.embedding.cells, cells).spread(known)[..., None]
+        return arrays
 
 
 def _cells(tags: dict[str, Any], rows: int, cols: int) -> CellGrid:
@@ -139,18 +180,6 @@ def _lesser_differences(embedding: Embedding, head: Head) -> list[str]:
     return [f"{'; '.join(found)}."] if found else []
 
 
-def _blocks(embedding: Embedding) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """Yield blocks of cells with their tokens (rows, cols, D), NaN for nodata."""
-    rows, cols = embedding.cells.rows, embedding.cells.cols
-    try:
-        with rasterio.open(embedding.path) as file:
-            for row, col in product(range(0, rows, SIDE), range(0, cols, SIDE)):
-                cells = Window(row, col, min(SIDE, rows - row), min(SIDE, cols - col))
-                yield cells, _tokens(file, RasterWindow(col, row, cells.width, cells.height))
-    except RasterioError as error:
-        raise DamagedRaster(f"Cannot read {embedding.path}: {error}") from None
-
-
 def _tokens(file: Any, window: RasterWindow) -> NDArray[np.float32]:
     """Read tokens, codes of 8 bits turned into values."""
     stored = file.read(window=window).transpose(1, 2, 0)
@@ -160,19 +189,23 @@ def _tokens(file: Any, window: RasterWindow) -> NDArray[np.float32]:
     return np.ascontiguousarray(values)
 
 
-def _hole(grid: CellGrid, cells: Window, known: NDArray[np.bool_], path: Path) -> Part:
-    """Write which of the scene's pixels, those whose centres lie in ``cells``, lie in known cells."""
-    pixels = grid.pixels(cells)
-    rows = _cell_of(range(pixels.row, pixels.bottom), grid.zoom, grid.lead_row, grid.patch) - cells.row
-    cols = _cell_of(range(pixels.col, pixels.right), grid.zoom, grid.lead_col, grid.patch) - cells.col
-    own_rows, own_cols = (
-        np.flatnonzero((at >= 0) & (at < size)) for at, size in ((rows, cells.height), (cols, cells.width))
-    )
-    save_part(path, known[rows[own_rows]][:, cols[own_cols]][..., None])
-    row, col = (
-        first + int(own.min(initial=len(own))) for first, own in ((pixels.row, own_rows), (pixels.col, own_cols))
-    )
-    return Part(path, Window(row, col, len(own_rows), len(own_cols)))
+class Centres:
+    """The scene's pixels whose centres lie in ``cells``."""
+
+    def __init__(self, grid: CellGrid, cells: Window) -> None:
+        around = grid.pixels(cells)
+        rows = _cell_of(range(around.row, around.bottom), grid.zoom, grid.lead_row, grid.patch) - cells.row
+        cols = _cell_of(range(around.col, around.right), grid.zoom, grid.lead_col, grid.patch) - cells.col
+        inside = [np.flatnonzero((at >= 0) & (at < size)) for at, size in ((rows, cells.height), (cols, cells.width))]
+        row, col = (
+            first + int(own.min(initial=len(own))) for first, own in zip((around.row, around.col), inside, strict=True)
+        )
+        self.pixels = Window(row, col, len(inside[0]), len(inside[1]))
+        self.rows, self.cols = rows[inside[0]], cols[inside[1]]
+
+    def spread(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether each pixel (height, width) lies in a known cell."""
+        return known[self.rows][:, self.cols]
 
 
 def _cell_of(pixels: range, zoom: int, lead: int, patch: int) -> NDArray[np.int64]:

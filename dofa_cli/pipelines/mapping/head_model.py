@@ -47,6 +47,12 @@ def built_head(head: Head, weights: Weights) -> TokenHead | DenseHead:
     return dense_head(head, weights.checkpoint.model) if is_dense(head) else token_head(head)
 
 
+def cell_values(built: TokenHead | DenseHead) -> int:
+    """Return how many values a head gives a cell: detail² · K."""
+    detail = 1 if isinstance(built, TokenHead) else built.detail
+    return detail**2 * built.goal.outputs
+
+
 def weights_for(built: TokenHead | DenseHead, weights: Weights) -> Weights:
     """Return the weights with what training of the head changed in the encoder."""
     if isinstance(built, TokenHead):

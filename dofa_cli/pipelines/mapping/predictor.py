@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from dofa_cli.heads.build import encoder_of, token_head
 from dofa_cli.heads.head import Head, Task
 from dofa_cli.model.device import choose_batch
 from dofa_cli.pipelines.chips.chip_set import Batch
-from dofa_cli.pipelines.inference.encoder import Encoder, Weights
+from dofa_cli.pipelines.inference.batching import Batcher
+from dofa_cli.pipelines.inference.encoder import Weights, open_encoder
+from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.pipelines.inference.run import ModelOptions
 from dofa_cli.pipelines.mapping.apply_head import HeadFile, head_weights
 
@@ -55,7 +58,8 @@ def open_for(file: HeadFile, options: ModelOptions) -> Weights:
     Raises what :func:`~dofa_cli.pipelines.mapping.apply_head.head_weights` raises.
     """
     weights = head_weights(file, options.weights)
-    changed = encoder_of(file.head, weights.checkpoint.model)
+    key = ("encoder of a head", file.sha256, weights.sha256)
+    changed = kept(key, partial(encoder_of, file.head, weights.checkpoint.model))
     return replace(weights, checkpoint=replace(weights.checkpoint, model=changed))
 
 
@@ -66,11 +70,12 @@ class Predictor:
     """
 
     def __init__(self, head: Head, weights: Weights, wavelengths_um: Sequence[float], options: ModelOptions) -> None:
-        self.head = head
-        self.encoder = Encoder(weights, wavelengths_um, device=options.device, precision=options.precision)
+        self.head, self.weights = head, weights
+        self.encoder = open_encoder(weights, wavelengths_um, device=options.device, precision=options.precision)
         self.scorer = token_head(head).to(self.encoder.device)
         self.side = side_of(head, weights)
         self.batch = options.batch_size or choose_batch(self.encoder.device)
+        self.batcher = Batcher(self.batch, self.encoder.device)
 
     def __call__(self, batches: Iterator[Batch]) -> Predictions:
         """Predict batches of at most ``batch`` images each."""
@@ -83,18 +88,22 @@ class Predictor:
 
     def _scored(self, found: Batch) -> NDArray[np.float32]:
         """Return probabilities or numbers of one batch (n, K), NaN for images without a valid pixel."""
-        count = len(found.pixels)
-        device = self.encoder.device
-        pixels = found.pixels.new_zeros(self.batch, *found.pixels.shape[1:])
-        pixels[:count] = found.pixels
-        weight = torch.ones(self.batch, (self.side // self.encoder.patch_size) ** 2)
-        weight[:count] = found.cell_weights(self.encoder.patch_size)
+        weights = found.cell_weights(self.encoder.patch_size)
         with torch.inference_mode():
-            vectors = self.encoder.vectors(pixels.to(device), weight.to(device)).float()[:count]
+            vectors = self.batcher.run(len(weights), partial(self._vectors, found.pixels, weights))
             logits = self.scorer.logits(vectors)
             result = self._meant(logits).cpu().numpy().astype(np.float32)
         result[found.valid.sum(dim=(1, 2)).cpu().numpy() == 0] = np.nan
         return result
+
+    def _vectors(self, pixels: Tensor, weights: Tensor, some: range, size: int) -> Tensor:
+        """Return the vectors (n, D) of ``some`` images (N, bands, s, s), run as a batch of ``size``."""
+        images, device = slice(some.start, some.stop), self.encoder.device
+        batch = pixels.new_zeros(size, *pixels.shape[1:])
+        batch[: len(some)] = pixels[images]
+        weight = torch.ones(size, weights.shape[1])
+        weight[: len(some)] = weights[images]
+        return self.encoder.vectors(batch.to(device), weight.to(device)).float()[: len(some)]
 
     def _meant(self, logits: Tensor) -> Tensor:
         target = self.head.target

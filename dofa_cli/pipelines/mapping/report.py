@@ -16,9 +16,14 @@ SQUARE_METRES_A_HECTARE = 1e4
 
 @dataclass(frozen=True)
 class MapFacts:
-    """What is known of a map before it is made. Sizes in bytes; ``rules`` has one entry a band."""
+    """What is known of a map before it is made. Sizes in bytes; ``rules`` has one entry a band.
+
+    ``shard`` is the number of windows a side of a shard, 0 where stored embeddings are mapped.
+    """
 
     windows: int
+    shard: int
+    shards: int
     area_km2: float | None
     memory_bytes: int
     output_bytes: int
@@ -39,6 +44,7 @@ class MapReport:
     ``files`` are paths by what they hold. ``classes`` has value, name, pixels and hectares of each class (by the pixel
     at the scene's centre), ``numbers`` the mean and range of a predicted number; both are ``None`` where they do not
     apply, and counts are ``None`` before the map is made. ``valid_share`` is the share of pixels with a value.
+    ``kept_shards`` are those that an earlier, stopped run had finished; ``seconds`` counts them too.
     """
 
     output: str
@@ -49,6 +55,7 @@ class MapReport:
     height: int
     width: int
     seconds: float
+    kept_shards: int
     valid_share: float | None
     classes: list[dict[str, Any]] | None
     numbers: dict[str, Any] | None
@@ -61,7 +68,14 @@ class MapReport:
 
 
 def map_report(
-    head: Head, files: MapFiles, grid: Grid, facts: MapFacts, *, seconds: float, tally: Tally | None
+    head: Head,
+    files: MapFiles,
+    grid: Grid,
+    facts: MapFacts,
+    *,
+    seconds: float,
+    tally: Tally | None,
+    kept_shards: int = 0,
 ) -> MapReport:
     """Collect a run's report; without a ``tally`` nothing was written."""
     pixels = None if tally is None else int(tally.pixels.sum())
@@ -74,6 +88,7 @@ def map_report(
         height=grid.height,
         width=grid.width,
         seconds=seconds,
+        kept_shards=kept_shards,
         valid_share=None if pixels is None else pixels / (grid.height * grid.width),
         classes=_classes(head, grid, tally),
         numbers=_numbers(head, tally),

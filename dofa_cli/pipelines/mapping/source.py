@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from dofa_cli import __version__
 from dofa_cli.errors import OptionError, WrongHead
 from dofa_cli.heads.build import is_dense, token_head
 from dofa_cli.pipelines.embed import seconds_a_window
+from dofa_cli.pipelines.inference.identity import run_manifest
 from dofa_cli.pipelines.inference.plan import PROCESS_BYTES
 from dofa_cli.pipelines.inference.provenance import rules
+from dofa_cli.pipelines.inference.recipe import recipe_of
 from dofa_cli.pipelines.inference.run import Request, Say
-from dofa_cli.pipelines.inference.shards import MapParts, write_map_parts
+from dofa_cli.pipelines.inference.shards import MapParts, TileWork, map_parts, save_map
 from dofa_cli.pipelines.mapping.apply_head import Applied, HeadFile, scene_options, settle_head
-from dofa_cli.pipelines.mapping.from_embedding import Embedding, check_fits, write_embedding_parts
+from dofa_cli.pipelines.mapping.from_embedding import Embedding, EmbeddingWork, check_fits
+from dofa_cli.pipelines.mapping.recipes import EmbeddingRecipe, HeadName, MapRecipe
 from dofa_cli.pipelines.mapping.report import MapFacts
 from dofa_cli.pipelines.scenes.screen import MaskOptions
+from dofa_cli.pipelines.shards.manifest import Manifest, fingerprint
+from dofa_cli.pipelines.shards.store import Finished
+from dofa_cli.pipelines.shards.work import Recipe, ShardWork
 from dofa_cli.raster.grid import CellGrid
 from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.source import Grid
 
-Advance = Callable[[int], object]
-"""Is told how many windows were finished."""
 FLOAT_BYTES = 4
 LEVEL = "segment"
 """Tag of maps, beside the levels of embeddings."""
@@ -32,15 +37,18 @@ LEVEL = "segment"
 class MapSource:
     """What a map is made from. ``grid`` is that of the map's pixels, ``nbytes`` the size of the parts on disk.
 
-    ``write_parts`` fills a folder with logits and tells how many windows are finished; ``foretell`` estimates how many
-    seconds that takes.
+    ``work`` is cut into shards, ``recipe`` opens it elsewhere under a key, ``manifest`` says what shards depend on, and
+    ``parts`` finds what finished ones left in a folder. ``foretell`` estimates how many seconds they take.
     """
 
     file: HeadFile
     grid: Grid
     facts: MapFacts
     nbytes: int
-    write_parts: Callable[[Path, Advance], MapParts]
+    work: ShardWork
+    recipe: Callable[[str], Recipe]
+    manifest: Callable[[], Manifest]
+    parts: Callable[[Path, Sequence[Finished]], MapParts]
     foretell: Callable[[], float]
 
 
@@ -49,19 +57,19 @@ def source_of_scene(file: HeadFile, request: Request, say: Say) -> MapSource:
 
     Raises what :func:`~dofa_cli.pipelines.mapping.apply_head.settle_head` raises.
     """
-    applied = settle_head(file, replace(request, scene=scene_options(file, request.scene, request.paths)), say)
+    request = replace(request, scene=scene_options(file, request.scene, request.paths))
+    applied = settle_head(file, request, say)
     run, model = applied.run, applied.model
-
-    def write_parts(folder: Path, advance: Advance) -> MapParts:
-        return write_map_parts(run.stream(advance, model=model), run.plan, folder)
-
     nbytes = _part_bytes(run.plan.grid, model.detail, model.dim)
     return MapSource(
         file=file,
         grid=run.prepared.scene.grid,
         facts=_facts_of_run(applied, nbytes),
         nbytes=nbytes,
-        write_parts=write_parts,
+        work=TileWork(run, save_map, model, say),
+        recipe=lambda key: MapRecipe(key, recipe_of(run), HeadName.of(file)),
+        manifest=lambda: run_manifest(request, run, LEVEL, **file.tags),
+        parts=lambda folder, finished: map_parts(run.plan, model.detail, folder, finished),
         foretell=lambda: seconds_a_window(run, model) * run.plan.window_count,
     )
 
@@ -77,14 +85,17 @@ def source_of_embedding(file: HeadFile, embedding: Embedding, request: Request, 
     for warning in warnings:
         say(f"Warning: {warning}")
     head = token_head(file.head)
-
+    work = EmbeddingWork(embedding, head)
     nbytes = _part_bytes(embedding.cells, 1, head.goal.outputs)
     return MapSource(
         file=file,
         grid=embedding.grid,
-        facts=_facts_of_embedding(file, embedding, nbytes, tuple(warnings)),
+        facts=_facts_of_embedding(file, embedding, (nbytes, work.count), tuple(warnings)),
         nbytes=nbytes,
-        write_parts=lambda folder, _: write_embedding_parts(embedding, head, folder),
+        work=work,
+        recipe=lambda key: EmbeddingRecipe(key, embedding, HeadName.of(file)),
+        manifest=lambda: _manifest_of_embedding(file, embedding),
+        parts=work.parts,
         foretell=lambda: 0.0,
     )
 
@@ -98,6 +109,8 @@ def _facts_of_run(applied: Applied, nbytes: int) -> MapFacts:
     cost = run.cost
     return MapFacts(
         windows=run.plan.window_count,
+        shard=run.plan.per_tile,
+        shards=run.plan.tile_count,
         area_km2=cost.area_km2,
         memory_bytes=cost.memory,
         output_bytes=nbytes,
@@ -112,12 +125,27 @@ def _facts_of_run(applied: Applied, nbytes: int) -> MapFacts:
     )
 
 
-def _facts_of_embedding(file: HeadFile, embedding: Embedding, nbytes: int, warnings: tuple[str, ...]) -> MapFacts:
+def _manifest_of_embedding(file: HeadFile, embedding: Embedding) -> Manifest:
+    return Manifest(
+        verb=LEVEL,
+        inputs=(fingerprint(embedding.path),),
+        weights=file.head.weights,
+        weights_sha256=file.head.weights_sha256,
+        options={"dofa_version": __version__, "level": "embedding", **file.tags},
+    )
+
+
+def _facts_of_embedding(
+    file: HeadFile, embedding: Embedding, size: tuple[int, int], warnings: tuple[str, ...]
+) -> MapFacts:
+    nbytes, shards = size
     tags = embedding.tags
     pixel = ground_pixel(embedding.grid)
     area = None if pixel is None else pixel.height * pixel.width * embedding.grid.height * embedding.grid.width / 1e6
     return MapFacts(
         windows=0,
+        shard=0,
+        shards=shards,
         area_km2=area,
         memory_bytes=PROCESS_BYTES,
         output_bytes=nbytes,

@@ -20,7 +20,7 @@ RASTERS = (".tif", ".tiff")
 
 
 def write_square_map(path: Path, squares: Squares, found: Predictions, head: Head, tags: dict[str, str]) -> None:
-    """Write the class of each square, or the number, as a COG; class maps with their style files.
+    """Write the class of each square, or the number, as a COG; :func:`write_square_style` goes with it.
 
     Raises :class:`OptionError` for heads of several classes an image, which one band cannot hold.
     """
@@ -38,8 +38,11 @@ def write_square_map(path: Path, squares: Squares, found: Predictions, head: Hea
         overviews=Overviews.MOST if head.classes is not None else None,
     )
     write_cog(path, lambda window: _part(values, window), spec)
-    if head.classes is not None:
-        write_style(path, head.classes)
+
+
+def write_square_style(path: Path, head: Head) -> tuple[Path, ...]:
+    """Write names and colours beside a class map; return their files."""
+    return () if head.classes is None else write_style(path, head.classes)
 
 
 def _values(found: Predictions, head: Head) -> NDArray[Any]:
