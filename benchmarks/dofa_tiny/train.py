@@ -1,10 +1,11 @@
 """Train weights/dofa_tiny.safetensors anew, or go on with it.
 
-Usage: python benchmarks/dofa_tiny/train.py DATA RUN [OPTION ...]
+Usage: python benchmarks/dofa_tiny/train.py DATA RUN [--after RUN] [OPTION ...]
 
-DATA is the folder that the paths of config.toml are relative to. RUN becomes the run's folder. Further options are
-those of `dofa pretrain`, for instance --minutes 60 or --ablation no-distillation. Beside RUN stands RUN.toml, the
-settings with full paths and with the images that may not be seen.
+DATA is the folder that the paths of config.toml are relative to. RUN becomes the run's folder. With --after it goes on
+where another run ended, with the settings of continue.toml. Further options are those of `dofa pretrain`, for instance
+--minutes 60 or --ablation no-distillation. Beside RUN stands RUN.toml, the settings with full paths and with the images
+that may not be seen.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from dofa_cli.cli.main import run  # noqa: E402
 
 def main() -> None:
     data, folder, *options = sys.argv[1:]
-    settings = located(tomllib.loads((HERE / "config.toml").read_text()), Path(data).resolve())
+    name = "config.toml"
+    if options[:1] == ["--after"]:
+        name, options = "continue.toml", ["--init", str(Path(options[1]) / "last.pt"), *options[2:]]
+    settings = located(tomllib.loads((HERE / name).read_text()), Path(data).resolve())
     config = Path(folder).with_suffix(".toml")
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(written(settings))
