@@ -25,6 +25,7 @@ from rasterio.windows import Window as RasterWindow
 from dofa_cli.classes import Rgb
 from dofa_cli.errors import NoSpace, OutputExists, OutputUnwritable
 from dofa_cli.raster.grid import Window
+from dofa_cli.raster.parts import Part, PartIndex
 from dofa_cli.raster.source import GDAL_OPTIONS, Grid
 
 BLOCK_BYTES = 16 * 10**6
@@ -85,14 +86,6 @@ class RasterSpec:
         return self.grid.height * self.grid.width * self.bands * np.dtype(self.dtype).itemsize
 
 
-@dataclass(frozen=True)
-class Part:
-    """A finished piece of the result: an array (rows, cols, bands) in a ``.npy`` file, lying on ``cells``."""
-
-    path: Path
-    cells: Window
-
-
 Blocks = Callable[[Window], NDArray[Any]]
 """Gives the values (rows, cols, bands) of any window of the result."""
 
@@ -129,7 +122,7 @@ def write_cog(
     ):
         assembled = Path(folder) / "assembled.tif"
         with explained(path), rasterio.Env(**GDAL_OPTIONS):
-            _assemble(assembled, source if callable(source) else partial(gather, source), spec, on_block)
+            _assemble(assembled, source if callable(source) else partial(gather, PartIndex(source)), spec, on_block)
             rasterio.shutil.copy(assembled, final, driver="COG", **_cog_options(spec))
 
 
@@ -227,13 +220,11 @@ def _assemble(path: Path, blocks: Blocks, spec: RasterSpec, on_block: Callable[[
             on_block()
 
 
-def gather(parts: Sequence[Part], cells: Window) -> NDArray[Any]:
+def gather(parts: PartIndex, cells: Window) -> NDArray[Any]:
     """Return the values (rows, cols, bands) under ``cells`` from the parts that lie there."""
     result: NDArray[Any] | None = None
-    for part in parts:
+    for part in parts.under(cells):
         common = part.cells.intersect(cells)
-        if common.is_empty:
-            continue
         values = np.load(part.path, mmap_mode="r")
         if result is None:
             padded = np.empty((cells.height, cells.width, values.shape[-1] + CACHE_SKEW), values.dtype)

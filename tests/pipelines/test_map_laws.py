@@ -21,8 +21,9 @@ from dofa_cli.pipelines.mapping.decode import SHARE_NODATA, STEPS, Confidence, D
 from dofa_cli.pipelines.mapping.majority import majority
 from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import CellGrid, Window
+from dofa_cli.raster.parts import Part
 from dofa_cli.raster.scene import Scene
-from dofa_cli.raster.writer import Part, save_part
+from dofa_cli.raster.writer import save_part
 from tests.pipelines.test_laws import PATCH, SIDE, WINDOW, Fake, Layout, constant, patch_means, pixels_of
 
 SIZES = [(1, 1), (7, 7), (SIDE - 1, SIDE + 1), (3, 90), (41, 67)]

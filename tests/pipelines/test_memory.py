@@ -19,8 +19,8 @@ GIB = 2**30
 RUN = """
 import json, resource, sys
 from dofa_cli.pipelines.embed import embed
-scene, weights, output = sys.argv[1:]
-report = embed(scene, output, sensor="sentinel2", weights=weights)
+scene, weights, output, *limit = sys.argv[1:]
+report = embed(scene, output, sensor="sentinel2", weights=weights, memory_limit=int(limit[0]) if limit else None)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"peak": peak, "seconds": report.seconds, "foretold": report.memory_bytes, "shape": report.height}))
 """
@@ -40,17 +40,26 @@ def scene(tmp_path_factory):
     return path
 
 
+def measured(*arguments):
+    command = [sys.executable, "-c", RUN, *map(str, arguments)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    print(found)
+    return found
+
+
+def test_a_limit_is_kept(scene, tmp_path):
+    weights = tiny_weights(tmp_path / "weights.safetensors")
+    limit = 14 * 10**8
+    assert measured(scene, weights, tmp_path / "out.tif", limit)["peak"] <= limit
+
+
 @pytest.mark.parametrize(("dimensions", "most"), [(24, 2 * GIB), (768, 3 * GIB), (1024, 3 * GIB)])
 def test_peak_memory(scene, tmp_path, dimensions, most):
     """The tiny network within 2 GiB; 768 and 1024 float32 bands written and made a COG within 3 GiB and minutes."""
     config = DofaConfig(1, 16, dimensions, 1, dimensions // 64 or 3)
     weights = tiny_weights(tmp_path / "weights.safetensors", config)
     output = tmp_path / "out.tif"
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(scene), str(weights), str(output)], capture_output=True, text=True, check=True
-    )
-    found = json.loads(done.stdout)
-    print(found)
+    found = measured(scene, weights, output)
     assert found["peak"] <= most
     assert found["foretold"] <= 1.5 * found["peak"]
     assert found["seconds"] <= 300

@@ -19,11 +19,11 @@ from rasterio.errors import RasterioIOError
 from dofa_cli.errors import NoSpace, OutputExists, OutputUnwritable
 from dofa_cli.raster import writer
 from dofa_cli.raster.grid import Window
+from dofa_cli.raster.parts import Part, PartIndex
 from dofa_cli.raster.source import Grid
 from dofa_cli.raster.writer import (
     BLOCK_BYTES,
     Overviews,
-    Part,
     RasterSpec,
     block_side,
     check_output,
@@ -170,7 +170,7 @@ def test_gather_takes_any_rectangle_from_the_parts_under_it(tmp_path):
     values = noise(50, 70, 3)
     parts = parts_of(tmp_path / "parts", values, 19)
     for window in (Window(0, 0, 50, 70), Window(18, 37, 3, 3), Window(49, 69, 1, 1), Window(20, 0, 10, 70)):
-        np.testing.assert_array_equal(gather(parts, window), values[window.slices])
+        np.testing.assert_array_equal(gather(PartIndex(parts), window), values[window.slices])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

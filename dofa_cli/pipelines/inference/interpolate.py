@@ -66,7 +66,7 @@ def interpolate(parts: MapParts, window: Window) -> Values:
     around = partial(nodes_around, zoom=grid.zoom, sub_cell=grid.patch / parts.detail)
     rows = around(range(window.row, window.bottom), size=grid.height, lead=grid.lead_row)
     cols = around(range(window.col, window.right), size=grid.width, lead=grid.lead_col)
-    nodes = gather(parts.values, Window(rows.start, cols.start, rows.length, cols.length))
+    nodes = gather(parts.values_by_place, Window(rows.start, cols.start, rows.length, cols.length))
     values, near = between(np.ascontiguousarray(nodes.transpose(2, 0, 1)), rows, cols)
     return Values(values, near & parts.valid(window))
 

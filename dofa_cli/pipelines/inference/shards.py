@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dofa_cli.pipelines.inference.zarr_parts import save_region
 from dofa_cli.pipelines.shards.files import save_array
 from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import CellGrid, Tile, TilePlan, Window
-from dofa_cli.raster.writer import Part
+from dofa_cli.raster.parts import Part, PartIndex
 
 Files = dict[str, tuple[int, int]]
 """Bytes and CRC-32 of part files by name."""
@@ -160,14 +161,22 @@ class MapParts:
     values: tuple[Part, ...]
     holes: tuple[Part, ...]
 
+    @cached_property
+    def values_by_place(self) -> PartIndex:
+        """The values, to be found by cells."""
+        return PartIndex(self.values)
+
+    @cached_property
+    def _holes_by_place(self) -> PartIndex:
+        return PartIndex(self.holes)
+
     def valid(self, pixels: Window) -> NDArray[np.bool_]:
         """Return which of the scene's ``pixels`` are valid (height, width)."""
         result = np.ones((pixels.height, pixels.width), bool)
-        for part in self.holes:
+        for part in self._holes_by_place.under(pixels):
             common = part.cells.intersect(pixels)
-            if not common.is_empty:
-                found = np.load(part.path, mmap_mode="r")[..., 0]
-                result[common.relative_to(pixels).slices] = found[common.relative_to(part.cells).slices]
+            found = np.load(part.path, mmap_mode="r")[..., 0]
+            result[common.relative_to(pixels).slices] = found[common.relative_to(part.cells).slices]
         return result
 
 

@@ -27,8 +27,8 @@ from dofa_cli.pipelines.mapping.apply_head import learnt_rules
 from dofa_cli.pipelines.scenes.results import MARK, made_by
 from dofa_cli.pipelines.shards.store import Finished
 from dofa_cli.raster.grid import CellGrid, Window
+from dofa_cli.raster.parts import Part
 from dofa_cli.raster.source import Grid
-from dofa_cli.raster.writer import Part
 from dofa_cli.raster.zarr_places import is_zarr
 from dofa_cli.raster.zarr_raster import open_raster
 

@@ -25,8 +25,9 @@ from dofa_cli.pipelines.mapping.apply_head import grid_options, learnt_rules, op
 from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.pipelines.segment import segment
 from dofa_cli.raster.grid import CellGrid, Window
+from dofa_cli.raster.parts import Part
 from dofa_cli.raster.scene import Pixels
-from dofa_cli.raster.writer import Part, save_part
+from dofa_cli.raster.writer import save_part
 from dofa_cli.sensors.normalise import BandNorm, applied_again
 from dofa_cli.sensors.scale import AS_IS, DISPLAY, DIVIDED, PixelScale
 from tests.made import TINY, TRAINED, reflectance, sentinel2_scene, tiny_weights, write_raster
