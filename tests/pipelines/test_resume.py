@@ -78,6 +78,7 @@ VERBS = {
     "float32": embedded("out.tif"),
     "bfloat16": embedded("out.tif", precision="bfloat16", batch_size=3),
     "int8": embedded("out.tif", dtype="int8"),
+    "zarr": embedded("out.zarr", precision="bfloat16"),
     "window": embedded("out.parquet", level="window"),
     "scene": embedded("out.parquet", level="scene"),
     "map": mapped("S2A*.tif", shard=1, probabilities=True, confidence="margin"),
@@ -161,6 +162,8 @@ def contents(folder):
 
 
 def content(path):
+    if path.is_dir():
+        return {str(one.relative_to(path)): one.read_bytes() for one in path.rglob("*") if one.is_file()}
     if path.suffix == ".tif":
         with rasterio.open(path) as file:
             return file.read().tobytes(), file.tags(), file.descriptions, file.scales
@@ -266,6 +269,22 @@ def test_how_a_map_is_drawn_may_change_between_the_runs(here, tmp_path, monkeypa
     kill(monkeypatch, VERBS["map"], here, tmp_path, 2)
     report = VERBS["map"](here, tmp_path, smooth="majority")
     assert report.kept_shards == 2
+
+
+@each_verb
+def test_a_run_killed_when_its_result_was_made_and_not_yet_noted_goes_on(here, tmp_path, monkeypatch, whole, verb):
+    expected = whole(verb)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dofa_cli.pipelines.shards.store.PartStore.end", killed)
+        patch.setattr(session_module, "_leave", lambda *_: None)
+        with pytest.raises(Killed):
+            verb(here, tmp_path)
+    assert reported(verb(here, tmp_path)) == expected[0]
+    assert contents(tmp_path) == expected[1]
 
 
 @each_verb

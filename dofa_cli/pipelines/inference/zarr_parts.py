@@ -14,7 +14,7 @@ from dofa_cli.raster.grid import TilePlan, Window
 from dofa_cli.raster.writer import RasterSpec
 from dofa_cli.raster.zarr_layout import ZarrLayout
 from dofa_cli.raster.zarr_places import check_store, is_url
-from dofa_cli.raster.zarr_store import create, is_begun, write_region
+from dofa_cli.raster.zarr_store import create, is_own, write_region
 
 ARRAY = "embedding"
 
@@ -29,8 +29,8 @@ def check_begun(zarr: str, output: Path, *, overwrite: bool, inputs: tuple[str, 
 
     Raises :class:`OutputExists` or :class:`OutputUnwritable`.
     """
-    is_own = is_url(zarr) and parts_path(output).exists() and is_begun(zarr)
-    check_store(zarr if is_url(zarr) else output, overwrite=overwrite or is_own, inputs=inputs)
+    begun = is_url(zarr) and parts_path(output).exists() and is_own(zarr)
+    check_store(zarr if is_url(zarr) else output, overwrite=overwrite or begun, inputs=inputs)
 
 
 def begin_regions(zarr: str, folder: Path, spec: RasterSpec, plan: TilePlan, *, kept: int) -> None:
@@ -39,9 +39,9 @@ def begin_regions(zarr: str, folder: Path, spec: RasterSpec, plan: TilePlan, *, 
     Raises :class:`OutputUnwritable` where those shards are gone with their store.
     """
     place = store_place(zarr, folder)
-    if kept and is_begun(place):
+    if kept and is_own(place):  # finished or not: a run may end between that and its last step
         return
-    if kept and is_url(zarr):
+    if kept:
         raise OutputUnwritable(f"{zarr} no longer holds the {kept} finished shards. Remove {folder} to start anew.")
     create(place, ZarrLayout(ARRAY, spec, plan.core_side))
 
