@@ -200,6 +200,13 @@ def test_work_opened_from_its_recipe_gives_the_same_result(here, tmp_path, whole
     assert contents(tmp_path) == expected[1]
 
 
+def test_opening_a_recipe_changes_nothing_of_the_process(here, tmp_path):
+    before = dict(os.environ)
+    embedded("out.tif")(here, tmp_path, executor=Elsewhere())
+    assert (tmp_path / "out.tif").exists()
+    assert dict(os.environ) == before
+
+
 def test_the_8_bit_code_of_the_first_start_is_used_again(here, tmp_path, monkeypatch, whole):
     expected = whole(VERBS["int8"])
     kill(monkeypatch, VERBS["int8"], here, tmp_path, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -14,7 +13,6 @@ from dofa_cli.model.device import Precision
 from dofa_cli.pipelines.inference.encoder import Encoder, TokenNorm, Weights, open_weights
 from dofa_cli.pipelines.inference.run import Run
 from dofa_cli.pipelines.shards.execute import Executor
-from dofa_cli.raster.source import gdal_options
 
 OPEN_ENCODERS = 2
 """Encoders that a process keeps, for scenes of one sensor that follow each other."""
@@ -49,7 +47,6 @@ def recipe_of(run: Run) -> RunRecipe:
 
 def reopened(recipe: RunRecipe, weights: Weights, encoder: Encoder) -> Run:
     """Return the run of a recipe with its network opened."""
-    set_gdal_options(recipe.settled["prepared"].scene.paths)
     return Run(weights=weights, encoder=encoder, **recipe.settled)
 
 
@@ -87,12 +84,6 @@ def paths_for(executor: Executor | None, paths: Iterable[str]) -> tuple[str, ...
     if executor is None:
         return tuple(paths)
     return tuple(str(Path(path).absolute()) if Path(path).exists() else path for path in paths)
-
-
-def set_gdal_options(paths: Iterable[str]) -> None:
-    """Set GDAL's options for a whole process, where the threads that read find them."""
-    for name, value in gdal_options(paths).items():
-        os.environ.setdefault(name, str(value))
 
 
 def network_of(weights: Weights, encoder: Encoder, wavelengths_um: tuple[float, ...]) -> Network:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dofa_cli.heads.build import encoder_of
 from dofa_cli.pipelines.chips.chip_set import Batch, ChipSet
-from dofa_cli.pipelines.inference.recipe import Network, set_gdal_options, weights_again
+from dofa_cli.pipelines.inference.recipe import Network, weights_again
 from dofa_cli.pipelines.inference.run import ModelOptions
 from dofa_cli.pipelines.inference.shards import part_name, save_all
 from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor
@@ -106,7 +106,6 @@ class ImageRecipe:
 
     def open(self) -> RowWork:
         """Open network and head; images are read as their shards come."""
-        set_gdal_options(path for paths in self.chips.paths for path in paths)
         return image_work(self.chips, _predictor(self.judge))
 
 
@@ -121,7 +120,6 @@ class SquareRecipe:
 
     def open(self) -> RowWork:
         """Open scene, network and head."""
-        set_gdal_options(self.prepared.scene.paths)
         return square_work(self.prepared, self.squares, _predictor(self.judge))
 
 
