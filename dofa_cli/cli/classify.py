@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dofa_cli.cli import many, options
-from dofa_cli.cli.show import say, table
+from dofa_cli.cli.show import say, size, table
 
 Images = Annotated[
     list[str],
@@ -51,6 +51,7 @@ def classify(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = "auto",
+    memory_limit: options.MemoryLimit = None,
     name: many.Name = None,
     report: many.Report = None,
     resume: many.Resume = False,
@@ -59,6 +60,7 @@ def classify(
     scheduler: many.Scheduler = None,
     overwrite: options.Overwrite = False,
     keep_parts: options.KeepParts = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Tell the class of whole images, or of each square of a scene.
@@ -83,18 +85,24 @@ def classify(
         "device": device,
         "precision": options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
         "batch_size": options.batch(batch_size),
+        "memory_limit": options.memory(memory_limit),
         "keep_parts": keep_parts,
     }
     course = many.Course(
-        output, name, report, resume, fail_fast, workers, scheduler, overwrite=overwrite, dry_run=False, json=json
+        output, name, report, resume, fail_fast, workers, scheduler, overwrite=overwrite, dry_run=dry_run, json=json
     )
     if grid and many.is_many(images, output):
         many.classify_all(images, course, asked)
         return
     with many.for_one(course) as how:
-        done = run(images, output, **asked, **how)
+        done = run(images, output, **asked, **how, progress=not json)
     if json:
         typer.echo(done.to_json())
+        return
+    if dry_run:
+        typer.echo(f"images   {done.rows:,}")
+        typer.echo(f"memory   about {size(done.memory_bytes)}")
+        typer.echo(f"time     about {done.seconds:,.0f} s for the network")
         return
     if done.counts:
         say(table(("class", "count"), [(name, str(count)) for name, count in done.counts.items()]))

@@ -141,8 +141,14 @@ def segment_all(inputs: Sequence[str], course: Course, options: Mapping[str, Any
 
 
 def classify_all(inputs: Sequence[str], course: Course, options: Mapping[str, Any]) -> None:
-    """Classify the squares of many scenes."""
+    """Classify the squares of many scenes.
+
+    Raises :class:`OptionError` for a dry run.
+    """
     from dofa_cli.pipelines.many.verbs import classify_many
+
+    if course.dry_run:
+        raise OptionError("--dry-run: dofa classify foretells one scene or one set of images, not many scenes.")
 
     _carry_out(inputs, course, options, classify_many, None)
 

@@ -37,6 +37,7 @@ from dofa_cli.pipelines.shards.execute import Executor
 from dofa_cli.pipelines.shards.session import Course, Session, is_ending, session
 from dofa_cli.pipelines.shards.stop import check_stop
 from dofa_cli.pipelines.shards.store import Ending
+from dofa_cli.pipelines.shards.upload import Moved, uploading
 from dofa_cli.raster.source import gdal_options
 from dofa_cli.raster.writer import check_output, space_for
 from dofa_cli.raster.zarr_places import SUFFIX, is_url, is_zarr, local_path
@@ -45,6 +46,11 @@ from dofa_cli.raster.zarr_store import finish
 TIMED_BATCHES = 2
 
 
+def _at_address(report: Report, moved: Moved) -> Report:
+    return replace(report, output=moved(report.output))
+
+
+@uploading(_at_address, direct=is_zarr)
 def embed(
     scene: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
@@ -91,12 +97,12 @@ def embed(
     """Embed one scene, given as a file or as several files of its bands.
 
     Options are those of ``dofa embed``. ``level="patch"`` writes a Cloud Optimized GeoTIFF with one band a dimension,
-    one pixel a cell, or with ``file_format="zarr"`` or an ``output`` in ``.zarr`` a sharded Zarr store, also at an
-    address such as ``s3://…``; the others write GeoParquet with one row a window or one for the scene. ``file_format``
-    is the option ``--format``. Finished shards lie beside
-    the output until it is whole, so that a stopped run goes on; ``keep_parts`` leaves them there. ``executor`` runs the
-    shards, by default this process. ``say`` receives notes and warnings. Raises subclasses of
-    :class:`~dofa_cli.errors.DofaError`.
+    one pixel a cell, or with ``file_format="zarr"`` or an ``output`` in ``.zarr`` a sharded Zarr store; the others
+    write GeoParquet with one row a window or one for the scene. ``file_format`` is the option ``--format``. ``output``
+    may be an address such as ``s3://…``: a Zarr store is written there shard by shard, another file is made here and
+    uploaded whole. Finished shards lie beside the output until it is whole, so that a stopped run goes on;
+    ``keep_parts`` leaves them there. ``executor`` runs the shards, by default this process. ``say`` receives notes and
+    warnings. Raises subclasses of :class:`~dofa_cli.errors.DofaError`.
     """
     named = [scene] if isinstance(scene, str | Path) else scene
     paths = paths_for(executor, map(str, named))
@@ -148,7 +154,7 @@ def _carry_out(request: Request, course: Course, zarr: str | None, progress: boo
         time.perf_counter() - started + parts.kept_seconds,
         written=True,
         kept_shards=parts.kept,
-        halved=ending.counts.get("halved", 0) > 0,
+        counts=ending.counts,
         valid_share=valid / max(seen, 1),
         clipped_share=ending.facts["clipped_share"],
     )
@@ -165,7 +171,8 @@ def _write(run: Run, parts: Session, progress: bool) -> Ending:
     ):
         parts.complete(recipe, embed_work(run, int8, say=parts.course.say), advance)
         made = Embedded(run, parts.folder, parts.in_order(), int8)
-        (write_raster if run.level is Level.PATCH else write_table)(parts.folder / run.output.name, made)
+        with parts.assembling():
+            (write_raster if run.level is Level.PATCH else write_table)(parts.folder / run.output.name, made)
     return parts.end({run.output.name: run.output}, clipped_share=made.clipped_share)
 
 
@@ -181,7 +188,8 @@ def _fill(run: Run, parts: Session, zarr: str, progress: bool) -> Ending:
     ):
         parts.complete(recipe, embed_work(run, int8, zarr, parts.course.say), advance)
     made = Embedded(run, parts.folder, parts.in_order(), int8)
-    finish(store_place(zarr, parts.folder), raster_spec(run, int8, made.clipped_share).tags)
+    with parts.assembling():
+        finish(store_place(zarr, parts.folder), raster_spec(run, int8, made.clipped_share).tags)
     return parts.end({} if is_url(zarr) else {zarr: run.output}, clipped_share=made.clipped_share)
 
 
@@ -223,8 +231,6 @@ def _output_path(
     if path.suffix.lower() not in fitting:
         what = f"--format {kind.value}" if kind else f"--level {level.value}"
         raise OptionError(f"{what} writes {fitting[0]} files, not '{path.name}'.")
-    if is_url(output) and not is_zarr(path):
-        raise OptionError(f"Only Zarr stores are written to addresses, not '{output}'. Name an output in .zarr.")
     return path
 
 

@@ -8,16 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from upath import UPath
+
 from dofa_cli.errors import OutputExists, OutputUnwritable
 from dofa_cli.raster.writer import check_output, explained
 
 SUFFIX = ".zarr"
 FILE = "file://"
+Place = Path | UPath
+"""Where a file lies: here, or at an address of an object store."""
 
 
 def is_url(path: str | Path) -> bool:
     """Whether a path is an address of an object store, rather than a local file."""
     return "://" in str(path) and not str(path).startswith(FILE)
+
+
+def place(path: str | Path) -> Place:
+    """Return a path that can be asked for its file, also of one at an address.
+
+    Raises :class:`OutputUnwritable` for addresses that nothing here can open.
+    """
+    with store_explained(path):
+        return UPath(path) if is_url(path) else local_path(path)
 
 
 def local_path(path: str | Path) -> Path:

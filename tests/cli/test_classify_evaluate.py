@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from dofa_cli.classes import ClassTable
 from dofa_cli.cli.main import app
+from dofa_cli.errors import OptionError
 from tests.pipelines.image_heads import image_head
 
 CLASSES = ClassTable.of([1, 4], {1: "water", 4: "forest"})
@@ -39,6 +40,15 @@ class TestClassify:
     def test_gives_json(self, scene, weights):
         result = called("classify", scene, "--head", "forest.pt", "--weights", weights, "-o", "o.csv", "--json")
         assert json.loads(result.stdout)["counts"] == {"water": 0, "forest": 1}
+
+    def test_foretells(self, scene, weights):
+        result = called("classify", scene, "--head", "forest.pt", "--weights", weights, "-o", "out.csv", "--dry-run")
+        assert result.stdout.splitlines()[0].split() == ["images", "1"]
+        assert "memory" in result.stdout
+        assert not Path("out.csv").exists()
+        many = called("classify", scene, "--head", "forest.pt", "-o", "out/", "--grid", "64px", "--dry-run")
+        assert many.exit_code == OptionError.exit_code
+        assert "not many scenes" in many.stderr
 
     def test_refuses_in_one_line(self, scene):
         result = called("classify", scene, "--head", "none.pt", "-o", "out.csv")

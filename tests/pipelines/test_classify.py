@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import torch
 from affine import Affine
 
 from dofa_cli.classes import ClassTable
 from dofa_cli.errors import HeadError, OptionError, OutputExists, SceneNotFound, WrongHead
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.pipelines.classify import classify
+from dofa_cli.pipelines.inference.batching import HALVED
+from dofa_cli.pipelines.inference.encoder import Encoder
+from dofa_cli.pipelines.mapping import predictor
 from dofa_cli.pipelines.mapping.squares import Squares, lay_squares
 from dofa_cli.raster.source import Grid, close_handles
 from dofa_cli.raster.style import read_style
@@ -74,6 +78,35 @@ class TestImages:
         assert rows[0]["footprint"].startswith("POLYGON ((1")
         assert report.counts == {"water": 0, "Wälder & Büsche": 3, "fields": 0}
         assert json.loads(report.to_json())["rows"] == 3
+
+    def test_are_only_counted_and_timed_in_a_dry_run(self, images, head, weights, tmp_path):
+        report = classify(images, tmp_path / "out.csv", head=head, weights=str(weights), dry_run=True)
+        assert (report.rows, report.written, report.counts) == (3, False, {})
+        assert report.seconds > 0
+        assert report.memory_bytes > 10**9
+        assert not (tmp_path / "out.csv").exists()
+
+    def test_are_run_in_smaller_batches_within_a_limit(self, images, head, weights, tmp_path, monkeypatch):
+        monkeypatch.setattr(predictor, "window_bytes", lambda *_: 10**9)
+        sizes, vectors = [], Encoder.vectors
+        monkeypatch.setattr(Encoder, "vectors", lambda self, x, w: (sizes.append(len(x)), vectors(self, x, w))[1])
+        how = {"head": head, "weights": str(weights)}
+        report = classify(images, tmp_path / "out.csv", memory_limit=4 * 10**9, **how)
+        assert set(sizes) == {2}
+        assert report.memory_bytes <= 4 * 10**9
+        with pytest.raises(OptionError, match=r"--memory-limit 2\.0 GB is too little: .* needs about 2\.5 GB"):
+            classify(images, tmp_path / "other.csv", memory_limit=2 * 10**9, **how)
+
+    def test_that_needed_a_smaller_batch_say_so(self, images, head, weights, tmp_path, monkeypatch):
+        vectors = Encoder.vectors
+
+        def little(self, x, w):
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("out of memory")
+            return vectors(self, x, w)
+
+        monkeypatch.setattr(Encoder, "vectors", little)
+        assert HALVED in classify(images, tmp_path / "out.csv", head=head, weights=str(weights)).warnings
 
     @pytest.mark.parametrize("ending", ["parquet", "geojson", "gpkg"])
     def test_lie_on_their_ground(self, images, head, weights, tmp_path, ending):
@@ -218,6 +251,12 @@ class TestGrid:
         several = image_head(scene, weights, tmp_path, CLASSES, [1.0, -1.0, 1.0], several=True)
         with pytest.raises(OptionError, match="no single band"):
             classify(scene, tmp_path / "grid.tif", head=several, weights=str(weights), grid="64px")
+
+    def test_are_only_counted_in_a_dry_run(self, scene, head, weights, tmp_path):
+        how = {"head": head, "weights": str(weights), "grid": "64px"}
+        report = classify(scene, tmp_path / "grid.tif", dry_run=True, **how)
+        assert (report.rows, report.written) == (9, False)
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("size", ["64", "0px", "m", "-3px", "1m"])
     def test_needs_a_size(self, scene, head, weights, tmp_path, size):

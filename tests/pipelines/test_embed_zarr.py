@@ -193,7 +193,6 @@ def test_a_finished_store_is_replaced_only_when_asked(run):
         ("out.zarr", {"file_format": "cog"}, "--format cog writes .tif"),
         ("out.zarr", {"level": "window"}, "--level window writes .parquet"),
         ("out.parquet", {"level": "window", "file_format": "zarr"}, "--format is for --level patch"),
-        ("memory://b/out.tif", {}, "Only Zarr stores"),
         ("out.zarr", {"keep_parts": True}, "--keep-parts"),
     ],
 )

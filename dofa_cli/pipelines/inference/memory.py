@@ -83,6 +83,20 @@ def divide(demand: Demand, usual: Division, limit: int | None, fixed: Fixed = Fi
     return found
 
 
+def batch_within(limit: int | None, fixed: int, window: int, batch: int) -> int:
+    """Return ``batch``, or the largest half of a half of it that stays within ``limit`` bytes.
+
+    ``fixed`` and ``window`` are bytes as in :class:`Demand`. Raises :class:`OptionError` with the least that is needed.
+    """
+    while limit is not None and batch > 1 and fixed + batch * window > limit:
+        batch = ceil(batch / 2)
+    if limit is not None and fixed + batch * window > limit:
+        raise OptionError(
+            f"--memory-limit {shown(limit)} is too little: this run needs about {shown(fixed + window)} at least."
+        )
+    return batch
+
+
 def _by_machine(demand: Demand, usual: Division, fixed: Fixed) -> Division:
     steps = list(_steps(usual, fixed, lower_batch=False))
     memory = room()

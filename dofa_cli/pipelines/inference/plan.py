@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
+from math import ceil, isqrt
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.config import DofaConfig
@@ -28,8 +28,10 @@ RESULT_COPIES = 3
 """Results of a tile at once, beside those of its windows: their sum, their mean, and what is written."""
 LAYER_COPIES = 8
 """Arrays as large as a window's tokens that a layer of the network holds at once."""
-PROCESS_BYTES = 1200 * 2**20
-"""What Python, PyTorch and GDAL's block cache take before the first tile."""
+PROCESS_BYTES = 1400 * 2**20
+"""What Python, PyTorch, the reader's and GDAL's block caches take, and what malloc keeps: 1270 MiB were measured."""
+TOKEN_CACHE_BYTES = 512 * 2**20
+"""Most bytes of tokens that are kept for later tiles."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,21 @@ def demand(scene: Scene, plan: TilePlan, config: DofaConfig, cell_values: int | 
     results = (cell_values or config.embed_dim) * (RESULT_COPIES + over_a_cell)
     return Demand(
         plan=plan,
-        fixed=PROCESS_BYTES + _parameters(config) * FLOAT_BYTES,
-        window=FLOAT_BYTES * plan.window**2 * (config.embed_dim * LAYER_COPIES + fine_pixels),
+        fixed=process_bytes(config) + _kept_tokens(plan, cell_values or config.embed_dim),
+        window=window_bytes(config, len(scene.bands), plan.window),
         cell=int(FLOAT_BYTES * (fine_pixels * PIXEL_COPIES + results)),
         raw_cell=int(pixels * scene.pixels.dtype.itemsize),
     )
+
+
+def process_bytes(config: DofaConfig) -> int:
+    """Return what a process with its caches and a network takes (an estimate)."""
+    return PROCESS_BYTES + _parameters(config) * FLOAT_BYTES
+
+
+def window_bytes(config: DofaConfig, bands: int, window: int) -> int:
+    """Return what a window of ``window`` × ``window`` cells takes in a forward (an estimate)."""
+    return FLOAT_BYTES * window**2 * (config.embed_dim * LAYER_COPIES + bands * config.patch_size**2)
 
 
 def ground_km2(scene: Scene) -> float | None:
@@ -148,6 +160,13 @@ def _overlap(options: GridOptions, patch: int, window: int, *, whole_windows: bo
             raise OptionError("--level window and --level scene use windows side by side; leave --overlap out.")
         return 0
     return window // 4 if options.overlap is None else options.overlap // patch
+
+
+def _kept_tokens(plan: TilePlan, values: int) -> int:
+    """Return the bytes of results of the windows that reach into the tiles below, for a row of tiles."""
+    step = plan.window - plan.overlap
+    windows = ceil(plan.overlap / step) * ceil(plan.grid.cols / step)
+    return min(TOKEN_CACHE_BYTES, FLOAT_BYTES * windows * plan.window**2 * values)
 
 
 def _parameters(config: DofaConfig) -> int:

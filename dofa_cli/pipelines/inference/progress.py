@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} windows{postfix} [{elapsed}<{remaining}]"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}{postfix} [{elapsed}<{remaining}]"
 
 
 @contextmanager
 def window_progress(
-    total: int, area_km2: float | None, *, shown: bool, verb: str = "embed"
+    total: int, area_km2: float | None, *, shown: bool, verb: str = "embed", unit: str = "windows"
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function to call with the number of windows finished."""
-    with tqdm(total=total, desc=verb, bar_format=BAR, disable=not shown, file=sys.stderr) as bar:
+    """Give a function to call with the number of windows, or of another ``unit``, finished."""
+    with tqdm(total=total, desc=verb, unit=unit, bar_format=BAR, disable=not shown, file=sys.stderr) as bar:
 
         def advance(windows: int) -> None:
             bar.update(windows)

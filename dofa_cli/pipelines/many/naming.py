@@ -11,6 +11,7 @@ from string import Formatter
 
 from dofa_cli.errors import OptionError
 from dofa_cli.pipelines.many.scene_item import SceneItem
+from dofa_cli.raster.zarr_places import Place
 
 FIELDS = ("name", "parent", "level", "verb", "sensor", "date", "number")
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -21,10 +22,12 @@ _UNSAFE = re.compile(r"[^\w.+\-]+")
 class Naming:
     """Names outputs in ``folder`` by a ``pattern`` such as ``{name}_{level}``; ``suffix`` is added where it has none.
 
+    The folder may be at an address, such as ``s3://bucket/maps``.
+
     ``level`` and ``verb`` are what is done, ``sensor`` the one that all scenes come from, where that is given.
     """
 
-    folder: Path
+    folder: Place
     pattern: str
     verb: str
     level: str
@@ -42,7 +45,7 @@ class Naming:
         if Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
             raise OptionError(f"--name '{self.pattern}' leads out of the folder that -o names.")
 
-    def output(self, item: SceneItem) -> Path:
+    def output(self, item: SceneItem) -> Place:
         """Return where a scene's output goes; :class:`OptionError` where the pattern needs what is not known."""
         if item.output is not None:
             return self._ending(self.folder / item.output)
@@ -52,7 +55,7 @@ class Naming:
             raise OptionError(f"--name '{self.pattern}' is no pattern: {error}.") from None
         return self._ending(self.folder / name)
 
-    def check(self, items: Iterable[SceneItem], on_output: Callable[[Path], object] = lambda _: None) -> int:
+    def check(self, items: Iterable[SceneItem], on_output: Callable[[Place], object] = lambda _: None) -> int:
         """Return the number of scenes; raise :class:`OptionError` naming two that would have one output.
 
         Upper and lower case are one, as some file systems have it. Memory is a few bytes a scene; ``on_output`` is told
@@ -98,7 +101,7 @@ class Naming:
     def _missing(self, field: str, item: SceneItem, wanted: str) -> str:
         raise OptionError(f"--name has {{{field}}}, which is not known of {item.shown}: it needs {wanted}.")
 
-    def _ending(self, path: Path) -> Path:
+    def _ending(self, path: Place) -> Place:
         return path if path.suffix.lower() in self.endings else path.with_name(path.name + self.suffix)
 
 
@@ -127,7 +130,7 @@ def _before_time(text: str) -> str:
     return re.sub(r"(\d{8})T(?=\d{4})", r"\1 ", text)
 
 
-def _key(path: Path) -> bytes:
+def _key(path: Place) -> bytes:
     return hashlib.blake2b(str(path.absolute()).casefold().encode(), digest_size=12).digest()
 
 

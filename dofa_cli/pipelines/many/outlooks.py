@@ -96,7 +96,8 @@ def _outlook(scenes: Sequence[str], naming: Naming, question: Question, many: Ma
     if question.aoi is not None:
         read_area(question.aoi, None)
     with tempfile.TemporaryDirectory(prefix="dofa-") as items:
-        listing = Listing(tuple(scenes), naming.folder, Path(items), many.say)
+        here = naming.folder if isinstance(naming.folder, Path) else None
+        listing = Listing(tuple(scenes), here, Path(items), many.say)
         naming.check(listing)
         return foretell(listing, question)
 

@@ -26,6 +26,7 @@ from dofa_cli.pipelines.many.valid import content, fault
 from dofa_cli.pipelines.shards.manifest import Fingerprint, Manifest, fingerprint, told
 from dofa_cli.pipelines.shards.stop import check_stop, stop_asked, stoppable
 from dofa_cli.raster.writer import explained
+from dofa_cli.raster.zarr_places import Place, place, store_explained
 
 SHOWN_FAILURES, SHOWN_NAMES = 20, 3
 BUG = 1
@@ -34,14 +35,14 @@ BUG = 1
 
 @dataclass(frozen=True)
 class Result:
-    """What a verb did with one scene: windows, km² of ground, and the files that it wrote."""
+    """What a verb did with one scene: windows, km² of ground, and the files, or addresses, that it wrote."""
 
     windows: int
     area_km2: float | None
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
 
 
-One = Callable[[SceneItem, Path, bool], Result]
+One = Callable[[SceneItem, Place, bool], Result]
 """Runs a verb on a scene to an output, which it may replace where the last argument is ``True``."""
 
 
@@ -147,9 +148,13 @@ def run_many(job: Job, one: One) -> Summary:
 
 def _checked(job: Job) -> int:
     """Return the number of scenes, none of whose outputs is in the way."""
-    there: list[Path] = []
-    total = job.naming.check(job.scenes, lambda output: there.append(output) if output.exists() else None)
-    if there and not (job.resume or job.overwrite):
+    if not isinstance(job.naming.folder, Path):
+        with store_explained(str(job.naming.folder)):
+            job.naming.folder.exists()
+    there: list[Place] = []
+    may_be = job.resume or job.overwrite
+    total = job.naming.check(job.scenes, lambda one: there.append(one) if not may_be and one.exists() else None)
+    if there:
         raise OutputExists(
             f"{len(there)} of {total} outputs exist already, {there[0]} first. Add --resume to go on with what is not "
             "finished, or --overwrite to make all anew."
@@ -219,7 +224,7 @@ class _Runner:
         fatal = record.exit_code == WorkersLost.exit_code
         return record.state is State.FAILED and (self.job.fail_fast or fatal)
 
-    def _outcome(self, item: SceneItem, output: Path, blank: SceneRecord) -> SceneRecord:
+    def _outcome(self, item: SceneItem, output: Place, blank: SceneRecord) -> SceneRecord:
         check_stop()
         inputs = tuple(fingerprint(path) for path in item.paths)
         again = self.job.overwrite
@@ -228,17 +233,18 @@ class _Runner:
             if before is not None:
                 return replace(before, state=State.KEPT)
             again = again or (output.exists() and self._is_ours(output))
-        with explained(output):
-            output.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(output, Path):
+            with explained(output):
+                output.parent.mkdir(parents=True, exist_ok=True)
         if again or not output.exists():
             self.report.add(replace(blank, state=State.BEGUN, inputs=inputs, run=self.report.id, time=now()))
         made = self.one(item, output, again)
-        files = {str(path.absolute()): content(path) for path in made.files}
+        files = {str(one.absolute()): content(one) for one in map(place, made.files)}
         return replace(
             blank, state=State.DONE, windows=made.windows, area_km2=made.area_km2, inputs=inputs, files=files
         )
 
-    def _kept(self, item: SceneItem, output: Path, inputs: tuple[Fingerprint, ...]) -> SceneRecord | None:
+    def _kept(self, item: SceneItem, output: Place, inputs: tuple[Fingerprint, ...]) -> SceneRecord | None:
         """Return the line of an output that stands as an earlier run would make it again, else ``None``.
 
         Raises :class:`RunDiffers` where it is whole and was made otherwise, unless it may be replaced.
@@ -258,7 +264,7 @@ class _Runner:
             )
         return None if differences else before
 
-    def _is_ours(self, output: Path) -> bool:
+    def _is_ours(self, output: Place) -> bool:
         """Whether an output that is there was written by a run of this report, or by one that was cut off."""
         return self.report.last(output) is not None or self.report.was_cut_off(output)
 
@@ -279,7 +285,7 @@ def _of_scene(manifest: Manifest, inputs: tuple[Fingerprint, ...], sensor: str |
 
 def _damage(record: SceneRecord) -> str | None:
     """Say which file of a finished scene is gone or damaged."""
-    found = ((path, fault(Path(path), expected)) for path, expected in record.files.items())
+    found = ((path, fault(place(path), expected)) for path, expected in record.files.items())
     return next((f"{path}: {what}" for path, what in found if what), None if record.files else "no file is recorded")
 
 

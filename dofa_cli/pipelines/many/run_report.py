@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from dofa_cli.pipelines.shards.manifest import Fingerprint, Manifest
 from dofa_cli.raster.writer import explained
+from dofa_cli.raster.zarr_places import Place, is_url
 
 
 class State(StrEnum):
@@ -104,7 +105,7 @@ class RunReport:
         """Close the file."""
         self.file.close()
 
-    def last(self, output: Path) -> SceneRecord | None:
+    def last(self, output: Place) -> SceneRecord | None:
         """Return the last line that says that ``output`` was written, by an earlier run."""
         place = self.places.get(_key(str(output)))
         if place is None:
@@ -113,7 +114,7 @@ class RunReport:
             file.seek(place)
             return _record(_parsed(file.readline()))
 
-    def was_cut_off(self, output: Path) -> bool:
+    def was_cut_off(self, output: Place) -> bool:
         """Whether an earlier run began ``output`` and never told how it ended."""
         return _key(str(output)) in self.begun
 
@@ -191,4 +192,5 @@ def _manifest(plain: dict[str, Any]) -> Manifest | None:
 
 
 def _key(output: str) -> bytes:
-    return hashlib.blake2b(os.path.abspath(output).encode(), digest_size=12).digest()  # noqa: PTH100
+    whole = output if is_url(output) else os.path.abspath(output)  # noqa: PTH100
+    return hashlib.blake2b(whole.encode(), digest_size=12).digest()

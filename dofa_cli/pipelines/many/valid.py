@@ -12,25 +12,28 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from dofa_cli.errors import DofaError
+from dofa_cli.raster.zarr_places import Place
 from dofa_cli.raster.zarr_raster import open_raster
 
 RASTERS = (".tif", ".tiff", ".zarr")
 TABLES = (".parquet", ".geoparquet")
+METADATA = "zarr.json"
 CHUNK = 2**22
 
 
-def content(path: Path) -> tuple[int, str]:
+def content(path: Place) -> tuple[int, str]:
     """Return a file's bytes and what identifies its content.
 
-    That is the checksum of a raster's or a table's own words on its making, and of the whole of any other file.
+    That is the checksum of a raster's or a table's own words on its making, and of the whole of any other file; at an
+    address it is the store's own mark of a version.
     """
     return _nbytes(path), _identity(path)
 
 
-def fault(path: Path, expected: tuple[int, str]) -> str | None:
+def fault(path: Place, expected: tuple[int, str]) -> str | None:
     """Say what is wrong with a file that had ``expected`` of :func:`content`; ``None`` where it is whole.
 
-    Of rasters and tables the first, the middle and the last block are read.
+    Of rasters and tables that lie here the first, the middle and the last block are read.
     """
     if not path.exists():
         return "it is gone"
@@ -39,19 +42,23 @@ def fault(path: Path, expected: tuple[int, str]) -> str | None:
     try:
         if _identity(path) != expected[1]:
             return "its content is another"
-        _read_some(path)
+        if isinstance(path, Path):
+            _read_some(path)
     except (DofaError, RasterioError, OSError, ValueError) as error:
         return f"it cannot be read: {str(error).splitlines()[0]}"
     return None
 
 
-def _nbytes(path: Path) -> int:
+def _nbytes(path: Place) -> int:
     if path.is_dir():
         return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
     return path.stat().st_size
 
 
-def _identity(path: Path) -> str:
+def _identity(path: Place) -> str:
+    if not isinstance(path, Path):
+        marked = path / METADATA if path.is_dir() else path
+        return str(marked.fs.ukey(marked.path))
     if path.suffix.lower() in RASTERS or path.is_dir():
         with open_raster(path) as file:
             return _digest(file.tags() | {"shape": file.shape, "count": file.count, "dtype": file.dtypes[0]})

@@ -8,7 +8,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from dofa_cli.errors import OptionError
 from dofa_cli.pipelines.classify import classify
 from dofa_cli.pipelines.embed import embed
 from dofa_cli.pipelines.inference.encoder import Weights, open_weights
@@ -28,7 +27,7 @@ from dofa_cli.pipelines.segment import segment
 from dofa_cli.pipelines.shards.execute import Executor
 from dofa_cli.pipelines.shards.manifest import Manifest, fingerprint
 from dofa_cli.raster.area import read_area
-from dofa_cli.raster.zarr_places import SUFFIX, is_url
+from dofa_cli.raster.zarr_places import SUFFIX, Place, place
 
 NAME = "{name}_{level}"
 """The usual pattern of outputs' names."""
@@ -69,9 +68,9 @@ def embed_many(scenes: Sequence[str], folder: str | Path, many: ManyOptions | No
     """
     many = saying_once(many)
 
-    def one(item: SceneItem, output: Path, overwrite: bool) -> Result:
-        done = embed(item.paths, output, **_own(options, item), **_course(many, item, overwrite))
-        return Result(done.windows, done.area_km2, (Path(done.output),))
+    def one(item: SceneItem, output: Place, overwrite: bool) -> Result:
+        done = embed(item.paths, str(output), **_own(options, item), **_course(many, item, overwrite))
+        return Result(done.windows, done.area_km2, (done.output,))
 
     with networks_kept():
         weights = open_weights(options.get("weights"), trusted=options.get("trust_weights", False))
@@ -89,10 +88,10 @@ def segment_many(
     many, file = saying_once(many), open_head(head)
     check_maps(file)
 
-    def one(item: SceneItem, output: Path, overwrite: bool) -> Result:
+    def one(item: SceneItem, output: Place, overwrite: bool) -> Result:
         own = _own(options, item) | _polygons(options, output)
-        done = segment(item.paths, output, head=head, **own, **_course(many, item, overwrite))
-        return Result(done.facts.windows, done.facts.area_km2, tuple(map(Path, done.files.values())))
+        done = segment(item.paths, str(output), head=head, **own, **_course(many, item, overwrite))
+        return Result(done.facts.windows, done.facts.area_km2, tuple(done.files.values()))
 
     with networks_kept():
         weights = head_weights(file, options.get("weights"))
@@ -110,14 +109,14 @@ def classify_many(
     many, file = saying_once(many), open_head(head)
     check_images(file)
 
-    def one(item: SceneItem, output: Path, overwrite: bool) -> Result:
-        done = classify(item.paths, output, head=head, **_own(options, item), **_course(many, item, overwrite))
-        return Result(done.rows, None, (Path(done.output),))
+    def one(item: SceneItem, output: Place, overwrite: bool) -> Result:
+        done = classify(item.paths, str(output), head=head, **_own(options, item), **_course(many, item, overwrite))
+        return Result(done.rows, None, (done.output,))
 
     with networks_kept():
         weights = head_weights(file, options.get("weights"))
         endings = (*ROW_ENDINGS, *RASTERS)
-        naming = Naming(_local(folder), many.name, "classify", "classes", ".tif", endings, options.get("sensor"))
+        naming = Naming(place(folder), many.name, "classify", "classes", ".tif", endings, options.get("sensor"))
         return run_many(_job(scenes, naming, _manifest(classify, weights, options, file), options, many), one)
 
 
@@ -126,20 +125,14 @@ def embed_naming(folder: str | Path, name: str, options: Mapping[str, Any]) -> N
     level = Level(options.get("level", Level.PATCH))
     endings = (*RASTERS, SUFFIX) if level is Level.PATCH else (".parquet", ".geoparquet")
     usual = SUFFIX if options.get("file_format") == FileFormat.ZARR else level.suffix
-    return Naming(_local(folder), name, "embed", level.value, usual, endings, options.get("sensor"))
+    return Naming(place(folder), name, "embed", level.value, usual, endings, options.get("sensor"))
 
 
 def segment_naming(folder: str | Path, name: str, file: HeadFile, options: Mapping[str, Any]) -> Naming:
     """Return how maps in a folder are named: as a single one, after the classes or the number."""
     level = map_files(file.head, None, "x", MapOptions()).map.stem.removeprefix("x_")
     usual = SUFFIX if options.get("file_format") == FileFormat.ZARR else ".tif"
-    return Naming(_local(folder), name, "segment", level, usual, (*RASTERS, SUFFIX), options.get("sensor"))
-
-
-def _local(folder: str | Path) -> Path:
-    if is_url(folder):
-        raise OptionError(f"-o {folder}: many scenes are written to a folder, not to an address.")
-    return Path(folder)
+    return Naming(place(folder), name, "segment", level, usual, (*RASTERS, SUFFIX), options.get("sensor"))
 
 
 def _job(
@@ -148,11 +141,13 @@ def _job(
     area = options.get("aoi")
     if area is not None:
         read_area(area, None)  # a file that is none would make every scene fail
+    here = naming.folder if isinstance(naming.folder, Path) else None
+    beside = here or Path()
     return Job(
-        scenes=Listing(tuple(scenes), naming.folder, naming.folder / ITEMS_FOLDER, many.say),
+        scenes=Listing(tuple(scenes), here, beside / ITEMS_FOLDER, many.say),
         naming=naming,
         manifest=manifest,
-        report=Path(many.report) if many.report else naming.folder / f"dofa-{naming.verb}.jsonl",
+        report=Path(many.report) if many.report else beside / f"dofa-{naming.verb}.jsonl",
         resume=many.resume,
         overwrite=many.overwrite,
         fail_fast=many.fail_fast,
@@ -176,13 +171,13 @@ def _course(many: ManyOptions, item: SceneItem, overwrite: bool) -> dict[str, An
     }
 
 
-def _polygons(options: Mapping[str, Any], output: Path) -> dict[str, Any]:
+def _polygons(options: Mapping[str, Any], output: Place) -> dict[str, Any]:
     """Return where a scene's polygons go: beside its map."""
     wanted = options.get("polygons")
     if wanted is None:
         return {}
     ending = Path(wanted).suffix or Path(wanted).name  # .gpkg alone is a name without an ending
-    return {"polygons": output.with_suffix(ending)}
+    return {"polygons": str(output.with_suffix(ending))}
 
 
 def _manifest(

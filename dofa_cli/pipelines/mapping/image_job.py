@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from dofa_cli import __version__
 from dofa_cli.heads.head import Head
 from dofa_cli.pipelines.chips.chip_set import HALF, ChipSet, open_chips
+from dofa_cli.pipelines.inference.batching import HALVED
+from dofa_cli.pipelines.inference.progress import window_progress
 from dofa_cli.pipelines.inference.provenance import rule
 from dofa_cli.pipelines.inference.recipe import network_of
 from dofa_cli.pipelines.inference.run import ModelOptions, Say
@@ -21,6 +24,7 @@ from dofa_cli.pipelines.mapping.row_shards import Judge
 from dofa_cli.pipelines.pretraining.drawable import Paths
 from dofa_cli.pipelines.scenes.prepare import Learnt, SceneOptions
 from dofa_cli.pipelines.shards.manifest import Manifest, fingerprint
+from dofa_cli.pipelines.shards.store import Ending
 from dofa_cli.sensors.normalise import BandNorm
 
 
@@ -33,6 +37,29 @@ class Understood:
     left_out: dict[str, str]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HowShown:
+    """Whether a run is only foretold (``dry``), and whether it shows a bar of images (``bar``)."""
+
+    dry: bool = False
+    bar: bool = False
+
+    def progress(self, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Give a function to call with the number of images finished."""
+        return window_progress(total, None, shown=self.bar, verb="classify", unit="images")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, or would do: ``rows`` written, and their number by class; seconds and bytes as foretold."""
+
+    understood: Understood
+    memory_bytes: int
+    rows: int
+    counts: dict[str, int]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +143,19 @@ def _counts(head: Head, found: Predictions) -> dict[str, int]:
     if head.several:
         return dict(zip(head.classes.names, (found.values >= HALF).sum(axis=0).tolist(), strict=True))
     return {name: int((found.classes == at).sum()) for at, name in enumerate(head.classes.names)}
+
+
+def foretold(understood: Understood, predictor: Predictor, rows: int) -> Outcome:
+    """Say what a run over ``rows`` images would take."""
+    return Outcome(understood, predictor.memory_bytes, rows, {}, rows * predictor.seconds_an_image())
+
+
+def outcome(understood: Understood, predictor: Predictor, ending: Ending) -> Outcome:
+    """Collect what a run did; a batch that had to be halved is a warning."""
+    warnings = (*understood.warnings, HALVED) if ending.counts.get("halved") else understood.warnings
+    notes = (*understood.notes, *ending.facts.get("notes", ()))
+    told = replace(understood, notes=notes, warnings=warnings)
+    return Outcome(told, predictor.memory_bytes, ending.facts["rows"], ending.facts["counts"])
 
 
 def rows_facts(head: Head, found: Predictions) -> dict[str, Any]:

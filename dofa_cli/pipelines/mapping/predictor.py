@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,8 @@ from dofa_cli.pipelines.chips.chip_set import Batch
 from dofa_cli.pipelines.inference.batching import Batcher
 from dofa_cli.pipelines.inference.encoder import Weights, open_encoder
 from dofa_cli.pipelines.inference.kept import kept
+from dofa_cli.pipelines.inference.memory import batch_within
+from dofa_cli.pipelines.inference.plan import process_bytes, window_bytes
 from dofa_cli.pipelines.inference.run import ModelOptions
 from dofa_cli.pipelines.mapping.apply_head import HeadFile, head_weights
 
@@ -66,15 +69,20 @@ def open_for(file: HeadFile, options: ModelOptions) -> Weights:
 class Predictor:
     """Pools chips to vectors and scores them, in batches of one shape.
 
-    ``batch`` is the number of images a forward, ``side`` their side in pixels.
+    ``batch`` is the number of images a forward, ``side`` their side in pixels, ``bands`` those of each.
     """
 
     def __init__(self, head: Head, weights: Weights, wavelengths_um: Sequence[float], options: ModelOptions) -> None:
         self.head, self.weights = head, weights
         self.encoder = open_encoder(weights, wavelengths_um, device=options.device, precision=options.precision)
         self.scorer = token_head(head).to(self.encoder.device)
-        self.side = side_of(head, weights)
-        self.batch = options.batch_size or choose_batch(self.encoder.device)
+        self.side, self.bands = side_of(head, weights), len(wavelengths_um)
+        self.fixed_bytes = process_bytes(weights.config)
+        self.image_bytes = 0  # a graphics card has memory of its own
+        if self.encoder.device.type == "cpu":
+            self.image_bytes = window_bytes(weights.config, self.bands, self.side // weights.config.patch_size)
+        usual = options.batch_size or choose_batch(self.encoder.device)
+        self.batch = batch_within(options.memory_limit, self.fixed_bytes, self.image_bytes, usual)
         self.batcher = Batcher(self.batch, self.encoder.device)
 
     def __call__(self, batches: Iterator[Batch]) -> Predictions:
@@ -85,6 +93,20 @@ class Predictor:
             values.append(self._scored(found))
             valid.append(found.valid.mean(dim=(1, 2)).cpu().numpy())
         return Predictions(np.concatenate(values), np.concatenate(valid))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a run takes, in bytes (an estimate)."""
+        return self.fixed_bytes + self.batch * self.image_bytes
+
+    def seconds_an_image(self) -> float:
+        """Time the network on random pixels, after one batch to warm up."""
+        pixels = torch.randn(self.batch, self.bands, self.side, self.side)
+        batch = Batch(pixels, torch.ones(self.batch, self.side, self.side))
+        self._scored(batch)
+        started = time.perf_counter()
+        self._scored(batch)
+        return (time.perf_counter() - started) / self.batch
 
     def _scored(self, found: Batch) -> NDArray[np.float32]:
         """Return probabilities or numbers of one batch (n, K), NaN for images without a valid pixel."""

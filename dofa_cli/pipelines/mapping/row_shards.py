@@ -49,7 +49,14 @@ class RowWork:
             started = time.perf_counter()
             found = self.predictor(islice(batches, self.batches))
             files = save_all(folder, {part_name(number): np.column_stack([found.values, found.valid])})
-            yield Finished(number, files, {"rows": len(found.valid), "seconds": time.perf_counter() - started})
+            self.on_windows(len(found.valid))
+            counts = {
+                "rows": len(found.valid),
+                "windows": len(found.valid),
+                "seconds": time.perf_counter() - started,
+                "halved": int(self.predictor.batcher.was_halved),
+            }
+            yield Finished(number, files, counts)
 
     @property
     def _size(self) -> int:

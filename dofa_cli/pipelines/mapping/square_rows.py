@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dofa_cli.errors import OptionError
 from dofa_cli.heads.head import Head
 from dofa_cli.pipelines.inference.identity import place
-from dofa_cli.pipelines.mapping.image_job import Job, Understood, judge_of, rows_facts, rows_manifest, unlike_training
+from dofa_cli.pipelines.mapping.image_job import (
+    HowShown,
+    Job,
+    Outcome,
+    Understood,
+    foretold,
+    judge_of,
+    outcome,
+    rows_facts,
+    rows_manifest,
+    unlike_training,
+)
 from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor, columns_of, open_for
 from dofa_cli.pipelines.mapping.row_shards import SquareRecipe, predictions_of, square_work
 from dofa_cli.pipelines.mapping.row_table import footprints, write_rows
@@ -31,26 +41,27 @@ class Cut:
     min_valid: float
 
 
-def classify_squares(job: Job, output: Path, cut: Cut, course: Course) -> tuple[dict[str, Any], Understood]:
-    """Classify the squares of a scene; return what was counted, and what the scene was taken for."""
+def classify_squares(job: Job, output: Path, cut: Cut, course: Course, run: HowShown) -> Outcome:
+    """Classify the squares of a scene, or say what that would take."""
     weights = open_for(job.file, job.model)
     prepared = _scene(job, weights.config.family)
     squares = lay_squares(prepared.scene, cut.size)
     predictor = Predictor(job.head, weights, prepared.wavelengths_um, job.model)
+    understood = Understood(prepared.sensor.id, prepared.product.id, {}, prepared.notes, prepared.warnings)
+    if run.dry:
+        return foretold(understood, predictor, squares.height * squares.width)
     manifest = rows_manifest(job, predictor, prepared.norms, inputs=job.images[0])
     manifest.options.update({"grid": cut.size, "place": place(prepared)})
-    with session(output, manifest, course) as parts:
-        ending = parts.ending or _write_squares(job, output, (prepared, squares, cut), predictor, parts)
-    understood = Understood(prepared.sensor.id, prepared.product.id, {}, prepared.notes, prepared.warnings)
-    return ending.facts, understood
+    with session(output, manifest, course) as parts, run.progress(squares.height * squares.width) as advance:
+        if not (ending := parts.ending):
+            recipe = SquareRecipe(parts.key, prepared, squares, judge_of(job, predictor, prepared.wavelengths_um))
+            parts.complete(recipe, square_work(prepared, squares, predictor), advance)
+            ending = _write_squares(job, output, (prepared, squares, cut), parts)
+    return outcome(understood, predictor, ending)
 
 
-def _write_squares(
-    job: Job, output: Path, laid: tuple[Prepared, Squares, Cut], predictor: Predictor, parts: Session
-) -> Ending:
+def _write_squares(job: Job, output: Path, laid: tuple[Prepared, Squares, Cut], parts: Session) -> Ending:
     prepared, squares, cut = laid
-    recipe = SquareRecipe(parts.key, prepared, squares, judge_of(job, predictor, prepared.wavelengths_um))
-    parts.complete(recipe, square_work(prepared, squares, predictor))
     found = _enough(predictions_of(parts.folder, parts.in_order()), squares, cut.min_valid)
     working = parts.folder / output.name
     style: tuple[Path, ...] = ()

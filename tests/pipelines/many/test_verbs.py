@@ -186,8 +186,6 @@ def test_faults_that_all_scenes_share_are_raised_before_any_work(scenes, options
         embed_many([str(scenes)], tmp_path / "out", aoi=tmp_path / "none.gpkg", **options)
     with pytest.raises(OptionError, match="no field"):
         embed_many([str(scenes)], tmp_path / "out", ManyOptions(name="{what}"), **options)
-    with pytest.raises(OptionError, match="to a folder, not to an address"):
-        embed_many([str(scenes)], "s3://bucket/out/", **options)
     assert not (tmp_path / "out").exists()
 
 

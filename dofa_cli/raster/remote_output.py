@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -25,27 +25,21 @@ FIRST_PAUSE = 1.0
 CHUNK = 2**22
 
 
-def is_remote(output: str | Path) -> bool:
-    """Whether an output is an address such as ``s3://bucket/name.tif``."""
-    return "://" in str(output)
-
-
 @contextmanager
 def remote_output(url: str, *, overwrite: bool, staging: Path | None = None) -> Iterator[Path]:
     """Give a local path to write to; when the body succeeds, upload it and the files beside it to ``url``.
 
     The path lies in a folder under ``staging`` (the working folder) whose name follows from ``url``, so that a stopped
-    run finds its parts again; after the upload the folder is removed. A run that writes there with ``keep_parts`` and
-    ``overwrite`` repeats an upload that failed without computing anything again. Raises
-    :class:`~dofa_cli.errors.OutputExists`, :class:`~dofa_cli.errors.OutputUnwritable`, or
+    run finds its parts again; after the upload the folder is removed. Where an upload failed, the finished output is
+    there from the start. Raises :class:`~dofa_cli.errors.OutputExists`, :class:`~dofa_cli.errors.OutputUnwritable`, or
     :class:`~dofa_cli.errors.OptionError` for an address that nothing here can write to.
     """
     system, path = _opened(url)
-    _check_free(system, path, url, overwrite=overwrite)
     folder = (staging or Path.cwd()) / f".upload-{sha256(url.encode()).hexdigest()[:12]}"
+    local = folder / PurePosixPath(path).name
+    _check_free(system, path, url, overwrite=overwrite or local.exists())
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    local = folder / PurePosixPath(path).name
     try:
         yield local
     except BaseException:
@@ -57,17 +51,17 @@ def remote_output(url: str, *, overwrite: bool, staging: Path | None = None) -> 
 
 
 def upload_whole(local: Path, url: str) -> None:
-    """Upload a file, and those beside it that begin with its name or stem, to ``url``; the entry comes last.
+    """Upload an output, a file or a store, with all else in its folder that is not hidden; the entry comes last.
 
     Who finds the entry finds everything. Raises :class:`~dofa_cli.errors.OutputUnwritable` after three attempts.
     """
     system, path = _opened(url)
     parent = PurePosixPath(path).parent
-    files = _with_companions(local)
+    files = {file.relative_to(local.parent).as_posix(): file for file in _with_companions(local)}
     _attempt(url, lambda: _remove(system, path + ENTRY))
-    for file in files:
-        _attempt(url, lambda file=file: _put(system, file, str(parent / file.name)))
-    entry = {"dofa_version": __version__, "files": {file.name: _size_and_crc(file) for file in files}}
+    for name, file in files.items():
+        _attempt(url, lambda name=name, file=file: _put(system, file, str(parent / name)))
+    entry = {"dofa_version": __version__, "files": {name: _size_and_crc(file) for name, file in files.items()}}
     _attempt(url, lambda: system.pipe_file(path + ENTRY, json.dumps(entry, indent=1).encode()))
 
 
@@ -105,14 +99,11 @@ def _check_free(system: Any, path: str, url: str, *, overwrite: bool) -> None:
         raise OutputExists(f"{url} exists already. Add --overwrite to replace it, or name another file with -o.")
 
 
-def _with_companions(local: Path) -> Sequence[Path]:
-    """Return a file and those that go with it, such as styles and statistics; hidden files are none."""
-    beside = [
-        one
-        for one in sorted(local.parent.iterdir())
-        if one != local and one.is_file() and one.name.startswith((f"{local.name}.", f"{local.stem}."))
-    ]
-    return [*beside, local]
+def _with_companions(local: Path) -> Iterator[Path]:
+    """Yield the files beside an output, such as styles and other maps, and those of the output itself last."""
+    shown = [one for one in sorted(local.parent.iterdir()) if one != local and not one.name.startswith(".")]
+    for place in (*shown, local):
+        yield from sorted(one for one in place.rglob("*") if one.is_file()) if place.is_dir() else (place,)
 
 
 def _put(system: Any, file: Path, path: str) -> None:

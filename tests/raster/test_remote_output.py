@@ -10,8 +10,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dofa_cli.errors import OptionError, OutputExists, OutputUnwritable
-from dofa_cli.pipelines.cluster import remote_output as room
-from dofa_cli.pipelines.cluster.remote_output import is_remote, is_uploaded, remote_output, upload_whole
+from dofa_cli.raster import remote_output as room
+from dofa_cli.raster.remote_output import is_uploaded, remote_output, upload_whole
 
 URL = "memory://bucket/maps/map.tif"
 
@@ -65,12 +65,34 @@ def noting(order, call, position):
     return noted
 
 
-def test_other_outputs_and_hidden_files_are_left_here(tmp_path):
-    write(tmp_path / "map.tif")
-    write(tmp_path / "map2.tif")
+def test_everything_beside_it_is_uploaded_but_hidden_files(tmp_path):
+    write(tmp_path / "map.tif", qml="style")
+    write(tmp_path / "map_confidence.tif")
     write(tmp_path / ".map.tif.lock")
     upload_whole(tmp_path / "map.tif", URL)
-    assert stored() == {"map.tif", "map.tif.dofa.json"}
+    assert stored() == {"map.tif", "map.qml", "map_confidence.tif", "map.tif.dofa.json"}
+
+
+def test_a_store_is_uploaded_with_all_that_is_in_it(tmp_path):
+    (tmp_path / "map.zarr" / "c").mkdir(parents=True)
+    write(tmp_path / "map.zarr" / "zarr.json")
+    write(tmp_path / "map.zarr" / "c" / "0")
+    url = URL.replace(".tif", ".zarr")
+    upload_whole(tmp_path / "map.zarr", url)
+    assert stored() == {"map.zarr/zarr.json", "map.zarr/c/0", "map.zarr.dofa.json"}
+    assert is_uploaded(url)
+
+
+def test_an_upload_that_was_cut_short_is_no_reason_to_refuse_the_same_output(tmp_path):
+    with remote_output(URL, overwrite=False, staging=tmp_path) as local:
+        write(local)
+        fsspec.filesystem("memory").pipe_file("/bucket/maps/map.tif", b"half")
+    assert is_uploaded(URL)
+    first = remote_output(URL, overwrite=True, staging=tmp_path)
+    write(first.__enter__(), b"other")
+    assert not first.__exit__(KeyError, KeyError(), None)
+    with remote_output(URL, overwrite=False, staging=tmp_path) as again:
+        assert again.read_bytes() == b"other"
 
 
 def test_what_is_there_is_only_replaced_when_asked(tmp_path):
@@ -140,13 +162,3 @@ def test_an_output_of_another_size_than_its_entry_says_is_not_uploaded(tmp_path)
 def test_addresses_that_nothing_can_write_to_are_refused(url, tmp_path):
     with pytest.raises(OptionError), remote_output(url, overwrite=False, staging=tmp_path):
         pass
-
-
-def test_addresses_are_told_from_paths():
-    assert [is_remote(one) for one in ("s3://b/a.tif", URL, "maps/a.tif", "/maps/a.tif", "C:/maps/a.tif")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
