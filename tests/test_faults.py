@@ -140,6 +140,17 @@ def test_a_file_replaced_since_is_refused_and_overwritten_when_asked(stopped, ma
     assert embed("scene.tif", made / "tiny.safetensors", "out.tif", "--overwrite").exit_code == 0
 
 
+def test_a_file_replaced_while_it_was_read_gives_no_output(here, made, monkeypatch):
+    with monkeypatch.context() as patch:
+        after_shard(patch, 2, lambda: os.utime("scene.tif", (1, 1)))
+        result = embed("scene.tif", made / "tiny.safetensors")
+    refused(result, errors.RunDiffers, "replaced during the run", "scene.tif")
+    assert not Path("out.tif").exists()
+    assert not (here / PARTS).exists()
+    assert embed("scene.tif", made / "tiny.safetensors").exit_code == 0
+    assert equals(Path("out.tif"), made / "whole.tif")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_folder_that_takes_no_files_is_told_before_any_work(here, made):
     refused(embed("scene.tif", made / "tiny.safetensors", "/proc/out.tif"), errors.OutputUnwritable, "/proc/out.tif")

@@ -12,6 +12,7 @@ import torch
 
 from dofa_cli.errors import OptionError
 from dofa_cli.model.device import Precision
+from dofa_cli.pipelines.inference.batching import Batcher
 from dofa_cli.pipelines.inference.encoder import CellModel, TokenNorm
 from dofa_cli.pipelines.inference.identity import run_manifest
 from dofa_cli.pipelines.inference.outputs import (
@@ -204,13 +205,18 @@ def _int8(run: Run, parts: Session) -> Int8Scale | None:
 
 
 def seconds_a_window(run: Run, model: CellModel) -> float:
-    """Time a model on random pixels, after one batch to warm up."""
+    """Time a model on random pixels, after one batch to warm up; a batch too large for the device is halved."""
     side = run.plan.window * run.plan.grid.patch
-    pixels = torch.randn(run.batch, len(run.prepared.norms), side, side, device=model.device)
-    model.tokens(pixels)
+    batcher = Batcher(run.batch, model.device)
+
+    def forward(some: range, size: int) -> torch.Tensor:
+        pixels = torch.randn(size, len(run.prepared.norms), side, side, device=model.device)
+        return model.tokens(pixels)[: len(some)].cpu()
+
+    batcher.run(run.batch, forward)
     started = time.perf_counter()
     for _ in range(TIMED_BATCHES):
-        model.tokens(pixels).cpu()
+        batcher.run(run.batch, forward)
     return (time.perf_counter() - started) / (TIMED_BATCHES * run.batch)
 
 

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from shapely.geometry import box
 
 from dofa_cli import __version__
-from dofa_cli.pipelines.embed import embed
+from dofa_cli.pipelines.embed import TIMED_BATCHES, embed
+from dofa_cli.pipelines.inference.encoder import Encoder
 from dofa_cli.weights.checksum import sha256
 from tests.made import TRAINED, TRANSFORM, UTM, reflectance, sentinel2_scene, tiny_weights, write_raster
 
@@ -270,3 +272,18 @@ def test_only_listed_values_of_a_mask_count(run, tmp_path):
     mask = write_raster(tmp_path / "clouds.tif", marked)
     assert np.isfinite(read(run(mask=str(mask), mask_values="9")))[0, :, 5:].all()
     assert np.isnan(read(run("wide.tif", mask=str(mask), mask_values="9", cloud_dilate=16)))[0, :, :6].all()
+
+
+def test_a_dry_run_halves_a_batch_that_the_device_cannot_hold(run, monkeypatch):
+    tokens, sizes = Encoder.tokens, []
+
+    def little(self, pixels):
+        if len(pixels) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        sizes.append(len(pixels))
+        return tokens(self, pixels)
+
+    monkeypatch.setattr(Encoder, "tokens", little)
+    report = run(dry_run=True, window=64, batch_size=4)
+    assert report.seconds > 0
+    assert len(sizes) == 4 * (1 + TIMED_BATCHES)

@@ -106,6 +106,12 @@ def fingerprint(path: str) -> Fingerprint:
     return Fingerprint(str(here), known.st_size, known.st_mtime_ns)
 
 
+def replaced(inputs: Sequence[Fingerprint]) -> list[str]:
+    """Say which inputs are others now; what cannot be asked at the moment counts as unchanged."""
+    now = [fingerprint(one.path) for one in inputs]
+    return [text for a, b in zip(inputs, now, strict=True) if b.size is not None and (text := a.difference(b))]
+
+
 def told(differences: Sequence[str]) -> str:
     """Join differences to one line."""
     more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -9,10 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dofa_cli.errors import Interrupted, OptionError, OutputExists
+from dofa_cli.errors import Interrupted, OptionError, OutputExists, RunDiffers
 from dofa_cli.pipelines.shards.execute import Executor, InProcess
 from dofa_cli.pipelines.shards.lock import locked
-from dofa_cli.pipelines.shards.manifest import Manifest
+from dofa_cli.pipelines.shards.manifest import Manifest, replaced, told
 from dofa_cli.pipelines.shards.stop import stoppable
 from dofa_cli.pipelines.shards.store import (
     Ending,
@@ -73,6 +74,7 @@ class Session:
     def __post_init__(self) -> None:
         """Count what an earlier run did."""
         self.kept, self.kept_seconds = len(self.finished), self._sum("seconds")
+        self.assembled_seconds = 0.0
 
     @property
     def folder(self) -> Path:
@@ -113,6 +115,14 @@ class Session:
         missing = [number for number in range(work.count) if number not in self.finished]
         if missing:
             (self.course.executor or InProcess()).run(recipe, work, missing, self.store, note)
+            self._check_inputs()
+
+    @contextmanager
+    def assembling(self) -> Iterator[None]:
+        """Count the body's seconds as those in which finished shards become the output."""
+        started = time.perf_counter()
+        yield
+        self.assembled_seconds += time.perf_counter() - started
 
     def in_order(self) -> list[Finished]:
         """Return the finished shards by their number."""
@@ -122,9 +132,19 @@ class Session:
         """Give whole files in the folder, by name, their paths; return sums over all shards with ``facts``."""
         names = {name for done in self.finished.values() for name in done.counts}
         pairs = tuple((name, str(path.absolute())) for name, path in files.items())
-        ending = Ending(pairs, {name: self._sum(name) for name in sorted(names)}, facts)
+        sums = {name: self._sum(name) for name in sorted(names)} | {"assemble_s": self.assembled_seconds}
+        ending = Ending(pairs, sums, facts)
         self.store.end(ending, self.manifest)
         return ending
+
+    def _check_inputs(self) -> None:
+        """Raise :class:`RunDiffers` where an input was replaced while it was read; its shards are of both then."""
+        changed = replaced(self.manifest.inputs)
+        if changed:
+            self.store.remove()
+            raise RunDiffers(
+                f"An input was replaced during the run: {told(changed)}. No shard is kept; run the same command again."
+            )
 
     def _sum(self, name: str) -> float:
         return sum(done.counts.get(name, 0) for done in self.in_order())
