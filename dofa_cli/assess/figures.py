@@ -182,7 +182,7 @@ def compact(count: float) -> str:
         if count >= size:
             scaled = count / (1e3 if sign == "k" else size)
             return f"{scaled:.1f}{sign}" if scaled < 10 else f"{scaled:.0f}{sign}"
-    return f"{count:.0f}" if float(count).is_integer() else f"{count:.2g}"
+    return f"{count:.0f}" if count >= 10 or float(count).is_integer() else f"{count:.1f}"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element, SubElement
 from dofa_cli.classes import ClassTable
 from dofa_cli.raster.writer import explained, working_file
 
+VALUE_COLUMN = "value"
+"""Column of polygons that holds the class."""
 LAST_CATEGORY = 255
 """Category names are a list from 0; above this value they would be mostly empty."""
 _INTEGER, _STRING = "0", "2"
@@ -30,7 +32,7 @@ def style_files(raster: Path) -> tuple[Path, Path]:
 
 
 def write_qgis_style(raster: Path, classes: ClassTable) -> Path:
-    """Write a QGIS style with one colour a class beside a raster; raises as :func:`write_style` does."""
+    """Write a QGIS style with one colour a class beside a raster, or polygons; raises as :func:`write_style` does."""
     path = style_files(raster)[1]
     _write(path, _qgis_style(classes), _DOCTYPE)
     return path
@@ -104,7 +106,15 @@ def _attribute_table(classes: ClassTable) -> Element:
 
 
 def _qgis_style(classes: ClassTable) -> Element:
+    """Return a style of pixels and of polygons, so that it serves a raster and a vector file of the same name."""
     root = Element("qgis", version="3.22.0", styleCategories="Symbology", hasScaleBasedVisibilityFlag="0")
+    _style_pixels(root, classes)
+    _style_polygons(root, classes)
+    SubElement(root, "blendMode").text = "0"
+    return root
+
+
+def _style_pixels(root: Element, classes: ClassTable) -> None:
     pipe = SubElement(root, "pipe")
     provider = SubElement(pipe, "provider")
     nearest = {"zoomedInResamplingMethod": "nearestNeighbour", "zoomedOutResamplingMethod": "nearestNeighbour"}
@@ -119,8 +129,21 @@ def _qgis_style(classes: ClassTable) -> Element:
     SubElement(pipe, "brightnesscontrast", brightness="0", contrast="0", gamma="1")
     SubElement(pipe, "huesaturation", saturation="0", grayscaleMode="0", colorizeOn="0")
     SubElement(pipe, "rasterresampler", maxOversampling="2")
-    SubElement(root, "blendMode").text = "0"
-    return root
+
+
+def _style_polygons(root: Element, classes: ClassTable) -> None:
+    """Fill polygons with the colour of their column ``value``; a thin line of that colour closes gaps on the screen."""
+    renderer = SubElement(root, "renderer-v2", type="categorizedSymbol", attr=VALUE_COLUMN, symbollevels="0")
+    categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
+    rows = zip(classes.values, classes.names, classes.colours, strict=True)
+    for index, (value, name, (red, green, blue)) in enumerate(rows):
+        entry = {"value": str(value), "type": "integer", "symbol": str(index), "render": "true"}
+        SubElement(categories, "category", entry, label=_printable(name))
+        symbol = SubElement(symbols, "symbol", type="fill", name=str(index), alpha="1", clip_to_extent="1")
+        layer = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"})
+        colour = f"{red},{green},{blue},255"
+        for key, text in (("color", colour), ("style", "solid"), ("outline_color", colour), ("outline_width", "0.1")):
+            SubElement(layer, "prop", k=key, v=text)
 
 
 def _printable(name: str) -> str:

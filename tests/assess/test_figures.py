@@ -80,8 +80,8 @@ def test_numbers_are_drawn_as_points_or_as_density(count):
 def test_long_names_and_counts_are_shortened():
     assert short("Double crop winter wheat and soybeans") == "Double crop win…d soybeans"
     assert short("oats") == "oats"
-    assert [compact(count) for count in (0.25, 9, 9999, 12345, 999999, 3.4e6)] == [
-        "0.25", "9", "9999", "12k", "1000k", "3.4M",
+    assert [compact(count) for count in (0.25, 9, 830.4, 9999, 12345, 999999, 3.4e6)] == [
+        "0.2", "9", "830", "9999", "12k", "1000k", "3.4M",
     ]  # fmt: skip
 
 

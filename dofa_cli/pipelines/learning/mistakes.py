@@ -50,14 +50,14 @@ def worst_mistakes(lesson: Lesson, at: Index, outputs: NDArray[np.float32]) -> t
 
 
 def _varied(order: Index, pair: tuple[NDArray[Any], NDArray[Any]], unit: NDArray[Any]) -> list[int]:
-    """Return the first samples of an order, a few at most of each pair of classes and of each unit of ground."""
+    """Return the first samples of an order: few of each pair of classes and each unit of ground, one of both."""
     chosen: list[int] = []
     seen: Counter[Any] = Counter()
     for n in order.tolist():
         keys = (int(pair[0][n]), int(pair[1][n])), int(unit[n])
-        if len(chosen) < MOST and all(seen[key] < OF_A_KIND for key in keys):
+        if len(chosen) < MOST and all(seen[key] < OF_A_KIND for key in keys) and not seen[keys]:
             chosen.append(n)
-            seen.update(keys)
+            seen.update((*keys, keys))
     return chosen
 
 

@@ -22,7 +22,7 @@ from dofa_cli.pipelines.shards.stop import check_stop
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.polygons import check_polygon_format, polygonise
 from dofa_cli.raster.source import Grid
-from dofa_cli.raster.style_files import style_files, write_style
+from dofa_cli.raster.style_files import style_files, write_qgis_style, write_style
 from dofa_cli.raster.writer import Blocks, Overviews, RasterSpec, check_output, write_cog
 from dofa_cli.raster.zarr_blocks import write_zarr
 from dofa_cli.raster.zarr_places import SUFFIX, check_store, is_zarr
@@ -131,7 +131,7 @@ def _check_ending(path: Path, wanted: FileFormat | None) -> None:
 def check_files(files: MapFiles, *, overwrite: bool, inputs: tuple[str, ...]) -> None:
     """Fail before any work where one of the files cannot be written or is there; styles beside the map count too."""
     styles = () if is_zarr(files.map) else style_files(files.map)
-    for path in (*(path for _, path in files), *styles):
+    for path in (*(path for _, path in files), *dict.fromkeys((*styles, *_polygon_style(files)))):
         check = check_store if is_zarr(path) else check_output
         check(path, overwrite=overwrite, inputs=inputs)
 
@@ -161,11 +161,16 @@ class MapWriter:
         return tally
 
     def write_style(self, files: MapFiles, folder: Path) -> dict[str, Path]:
-        """Write names and colours of a class map into ``folder``; return, by name, where they belong beside the map."""
-        if self.head.classes is None or is_zarr(files.map):  # a store holds them itself
+        """Write names and colours of classes into ``folder``; return, by name, where they belong beside the files."""
+        if self.head.classes is None:
             return {}
-        write_style(folder / files.map.name, self._classes)
-        return {path.name: path for path in style_files(files.map)}
+        styles = {path.name: path for path in _polygon_style(files)}
+        for name in styles:
+            write_qgis_style(folder / name, self._classes)
+        if not is_zarr(files.map):  # a store holds them itself
+            write_style(folder / files.map.name, self._classes)
+            styles |= {path.name: path for path in style_files(files.map)}
+        return styles
 
     @property
     def nbytes(self) -> int:
@@ -248,6 +253,11 @@ class MapWriter:
             offsets=[0.0] * len(names) if coded else None,
             overviews=Overviews.MEAN if len(names) == 1 else None,
         )
+
+
+def _polygon_style(files: MapFiles) -> tuple[Path, ...]:
+    """Return where the style of polygons goes; a map of the same name shares its own with them."""
+    return () if files.polygons is None else (style_files(files.polygons)[1],)
 
 
 def _write_raster(path: Path, blocks: Blocks, spec: RasterSpec, classes: ClassTable | None = None) -> None:
