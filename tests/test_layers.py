@@ -26,6 +26,7 @@ BELOW = {
 FOUNDATION = {"errors", "resources", "classes", "__version__"}
 HEAVY = (
     "torch",
+    "openvino",
     "rasterio",
     "rioxarray",
     "dask",

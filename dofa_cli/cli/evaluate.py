@@ -25,7 +25,9 @@ Heads = Annotated[list[Path] | None, typer.Argument(help="Head files; several ar
 Scene = Annotated[
     list[str] | None,
     typer.Option(
-        "--scene", help="Scene to map, or a folder of class folders; may be repeated.", rich_help_panel=_LABELS
+        "--scene",
+        help="Scene to map, or a folder of class folders; may be repeated. FILE:sensor[:date] is an input.",
+        rich_help_panel=_LABELS,
     ),
 ]
 Labels = Annotated[

@@ -42,8 +42,11 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _fact("head", f"{facts['method']} for {facts['task']}, format {facts['format']}")
     yield _fact("weights", f"{facts['weights']} (sha256 {facts['weights_sha256'][:12]}…)")
     yield _fact("parameters", f"{facts['parameters']:,}")
-    yield _fact("sensor", f"{recipe['sensor']}, product {recipe['product']}")
-    yield _fact("bands", _paired(recipe["bands"], recipe["wavelengths_um"]))
+    if recipe.get("inputs"):
+        yield from _inputs(recipe)
+    else:
+        yield _fact("sensor", f"{recipe['sensor']}, product {recipe['product']}")
+        yield _fact("bands", _paired(recipe["bands"], recipe["wavelengths_um"]))
     yield _fact("windows", _windows(recipe))
     if facts["target"]:
         target = facts["target"]
@@ -60,6 +63,16 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["classes"]:
         rows = [(str(one["value"]), one["name"], "#" + bytes(one["colour"]).hex()) for one in facts["classes"]]
         yield "\n" + table(("value", "class", "colour"), rows)
+
+
+def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the inputs of a head of several, each as it is written after a file."""
+    how = {"concat": "side by side", "mean": "as their mean"}[recipe["combine"]]
+    yield _fact("inputs", f"{len(recipe['inputs'])}, embeddings joined {how}; written as FILE:NAME")
+    for one in recipe["inputs"]:
+        name = f"{one['sensor']}:{one['date']}" if one["date"] else one["sensor"]
+        yield _fact("", f"{name}, product {one['product']}")
+        yield _fact("", f"  {_paired(one['bands'], one['wavelengths_um'])}")
 
 
 def _windows(recipe: Mapping[str, Any]) -> str:

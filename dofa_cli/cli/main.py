@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from dofa_cli import __version__
 from dofa_cli.cli import heads, sensors, weights
+from dofa_cli.cli.bench import bench
 from dofa_cli.cli.classify import classify
 from dofa_cli.cli.embed import embed
 from dofa_cli.cli.evaluate import evaluate
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Georeferenced embeddings and maps from any sensor with the DOFA foundation model.",
 )
-for verb in (embed, train, segment, classify, mosaic, evaluate, info, quicklook, pretrain):
+for verb in (embed, train, segment, classify, mosaic, evaluate, info, quicklook, pretrain, bench):
     app.command()(verb)
 app.add_typer(heads.app, name="heads")
 app.add_typer(sensors.app, name="sensors")

@@ -18,14 +18,11 @@ Files = Annotated[
         show_default=False,
     ),
 ]
-Scenes = Annotated[
-    list[str],
-    typer.Argument(
-        help="A raster, or the band files of one scene: paths, http(s) addresses and /vsi paths. Many scenes: folders, "
-        "quoted patterns, lists (.txt, .csv, .parquet), STAC item collections, or several files with -o FOLDER/.",
-        show_default=False,
-    ),
-]
+SCENES = (
+    "A raster, or the band files of one scene: paths, http(s) addresses and /vsi paths. Many scenes: folders, quoted "
+    "patterns, lists (.txt, .csv, .parquet), STAC item collections, or several files with -o FOLDER/."
+)
+Scenes = Annotated[list[str], typer.Argument(help=SCENES, show_default=False)]
 FileOrFolder = Annotated[
     str | None,
     typer.Option(
@@ -135,7 +132,14 @@ TokenNorm = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_MODEL)]
-Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16 (GPU only).", rich_help_panel=_MODEL)]
+Precision = Annotated[
+    str,
+    typer.Option(help="auto, float32, bfloat16, float16 (GPU) or int8 (CPU, tokens alone).", rich_help_panel=_MODEL),
+]
+Backend = Annotated[
+    str,
+    typer.Option(help="What computes on a CPU: auto, torch, compiled or openvino.", rich_help_panel=_MODEL),
+]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows a forward.", rich_help_panel=_MODEL)]
 MemoryLimit = Annotated[
     str | None,

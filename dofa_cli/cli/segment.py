@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 _MAP, _MODEL, _GRID = "The map", "The network", "Windows and cells"
 
 
+Scenes = Annotated[
+    list[str],
+    typer.Argument(
+        help=f"{options.SCENES} FILE:sensor[:date] is one of several inputs, for heads that were trained on such.",
+        show_default=False,
+    ),
+]
+
+
 def segment(
-    scene: options.Scenes,
+    scene: Scenes,
     head: Annotated[Path, typer.Option(help="Head file that dofa train wrote.", show_default=False)],
     output: options.FileOrFolder = None,
     probabilities: Annotated[
@@ -49,7 +58,7 @@ def segment(
         ),
     ] = "none",
     polygons: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Write the classes as polygons too: a .gpkg, .parquet or .geojson.", rich_help_panel=_MAP),
     ] = None,
     simplify: Annotated[
@@ -83,6 +92,7 @@ def segment(
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    backend: options.Backend = "auto",
     batch_size: options.BatchSize = "auto",
     memory_limit: options.MemoryLimit = None,
     window: options.Window = None,
@@ -109,7 +119,10 @@ def segment(
     dofa segment scene.tif --head crops.pt
 
     dofa segment scenes/ --head crops.pt -o maps/ --resume
+
+    dofa segment may.tif:sentinel2 radar.tif:sentinel1 --head crops.pt
     """
+    from dofa_cli.pipelines.inputs.named import read_inputs
     from dofa_cli.pipelines.segment import segment as run
 
     kind = options.choice("--confidence-kind", confidence_kind, "margin", "entropy")
@@ -145,7 +158,8 @@ def segment(
         "warp": warp,
         "resolution": resolution,
         "device": device,
-        "precision": options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16"),
+        "precision": options.choice("--precision", precision, "auto", "float32", "bfloat16", "float16", "int8"),
+        "backend": options.choice("--backend", backend, "auto", "torch", "compiled", "openvino"),
         "batch_size": options.batch(batch_size),
         "memory_limit": options.memory(memory_limit),
         "shard": shard,
@@ -154,7 +168,7 @@ def segment(
     course = many.Course(
         output, name, report, resume, fail_fast, workers, scheduler, overwrite=overwrite, dry_run=dry_run, json=json
     )
-    if many.is_many(scene, output):
+    if not read_inputs(scene) and many.is_many(scene, output):
         many.segment_all(scene, course, asked)
         return
     with many.for_one(course) as how:

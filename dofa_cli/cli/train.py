@@ -21,7 +21,8 @@ HeadFile = Annotated[Path, typer.Argument(metavar="HEAD.pt", help="Head file to 
 Scene = Annotated[
     list[str] | None,
     typer.Option(
-        help="Scene, pattern or folder; may be repeated. A folder of class folders is one image a chip.",
+        help="Scene, pattern or folder; may be repeated. A folder of class folders is one image a chip. "
+        "FILE:sensor[:date] is an input: inputs of the same ground are one place.",
         rich_help_panel=_LABELS,
     ),
 ]
@@ -61,6 +62,14 @@ Method = Annotated[str, typer.Option(help="linear, knn, mlp, upernet, finetune o
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method: epochs=50, k=9.", rich_help_panel=_HEAD),
+]
+Combine = Annotated[
+    str | None,
+    typer.Option(
+        help="How embeddings of several inputs are joined: concat or mean. Default: concat.",
+        rich_help_panel=_HEAD,
+        show_default=False,
+    ),
 ]
 Unit = Annotated[str, typer.Option(help="Unit of the numbers, for reports.", rich_help_panel=_HEAD)]
 Zoom = Annotated[
@@ -103,6 +112,7 @@ def train(
     task: Task = None,
     method: Method = "linear",
     set_: Set = None,
+    combine: Combine = None,
     class_weights: ClassWeights = "none",
     unit: Unit = "",
     sensor: options.Sensor = None,
@@ -137,6 +147,8 @@ def train(
     """Train a head on labelled scenes or images, and report how good it is on labels held out.
 
     dofa train crops.pt --scene scene.tif --labels fields.gpkg --class-field crop --sensor sentinel2
+
+    dofa train crops.pt --scene may.tif:sentinel2 --scene radar.tif:sentinel1 --labels fields.gpkg --class-field crop
     """
     from dofa_cli.pipelines.train import train as run
 
@@ -151,6 +163,7 @@ def train(
         task=task,
         method=method,
         settings=read_settings(set_ or ()),
+        combine=combine,
         class_weights=options.choice("--class-weights", class_weights, "none", "balanced"),
         unit=unit,
         sensor=sensor,

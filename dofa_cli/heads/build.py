@@ -11,6 +11,7 @@ from dofa_cli.errors import DamagedHead, WrongHead
 from dofa_cli.heads.encoders import changed_encoder
 from dofa_cli.heads.goal import Goal, Kind
 from dofa_cli.heads.head import Head, Method
+from dofa_cli.heads.joining import FILL
 from dofa_cli.heads.knn import Neighbours
 from dofa_cli.heads.mlp import Perceptron
 from dofa_cli.heads.pyramid import levels_of
@@ -90,7 +91,7 @@ def token_head(head: Head) -> TokenHead:
     """
     if is_dense(head):
         raise WrongHead(f"A {head.method} head of windows needs pixels; single embeddings are not enough for it.")
-    goal, width = Goal.of(head), DofaConfig.from_json(head.architecture).embed_dim
+    goal, width = Goal.of(head), head.recipe.width(DofaConfig.from_json(head.architecture).embed_dim)
     try:
         scorer = _scorer(head, goal, width)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -134,9 +135,9 @@ def _scorer(head: Head, goal: Goal, width: int) -> nn.Module:
     if head.method is Method.KNN:
         return Neighbours.of(head.tensors, head.settings, goal, width)
     if head.method is Method.MLP:
-        return _filled(Perceptron(width, int(head.settings["hidden"]), goal.outputs), head.tensors)
-    own: Mapping[str, Tensor] = {name: head.tensors[name] for name in ("weight", "bias")}
-    return _filled(nn.Linear(width, goal.outputs), own)
+        own = {name: tensor for name, tensor in head.tensors.items() if name != FILL}
+        return _filled(Perceptron(width, int(head.settings["hidden"]), goal.outputs), own)
+    return _filled(nn.Linear(width, goal.outputs), {name: head.tensors[name] for name in ("weight", "bias")})
 
 
 def _filled(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dofa_cli.classes import ClassTable
 from dofa_cli.errors import DamagedHead, DofaError, HeadError, NoSpace, OutputUnwritable, UnsafeHead, WrongHead
-from dofa_cli.heads.head import FORMAT, Head, Method, Recipe, Target, Task
+from dofa_cli.heads.head import FORMAT, FORMAT_OF_INPUTS, Combine, Head, InputRecipe, Method, Recipe, Target, Task
 
 MAGIC = "dofa head"
 """Value of ``magic`` in every head file."""
@@ -58,9 +58,10 @@ def load_head(path: str | Path) -> Head:
     if not isinstance(content, dict) or content.get("magic") != MAGIC:
         raise DamagedHead(f"{path} is not a head file of dofa. Give one that `dofa train` wrote.")
     version = content.get("format")
-    if version != FORMAT:
+    if version not in (FORMAT, FORMAT_OF_INPUTS):
         raise DamagedHead(
-            f"{path} has head format {version}; this program reads {FORMAT}. Update dofa, or train again."
+            f"{path} has head format {version}; this program reads {FORMAT} and {FORMAT_OF_INPUTS}. Update dofa, or "
+            "train again."
         )
     try:
         return _head(content)
@@ -96,7 +97,7 @@ def describe(head: Head) -> dict[str, Any]:
 def _content(head: Head) -> dict[str, Any]:
     return {
         "magic": MAGIC,
-        "format": FORMAT,
+        "format": FORMAT_OF_INPUTS if head.recipe.inputs else FORMAT,
         "task": head.task.value,
         "method": head.method.value,
         "several": head.several,
@@ -105,7 +106,7 @@ def _content(head: Head) -> dict[str, Any]:
         "weights": head.weights,
         "weights_sha256": head.weights_sha256,
         "architecture": head.architecture,
-        "recipe": _plain(asdict(head.recipe)),
+        "recipe": _plain_recipe(head.recipe),
         "settings": _plain(head.settings),
         "metrics": _plain(head.metrics),
         "made": _plain(head.made),
@@ -134,9 +135,22 @@ def _head(content: Mapping[str, Any]) -> Head:
     )
 
 
+def _plain_recipe(recipe: Recipe) -> Any:
+    """Return a recipe's fields; those of several inputs only where there are, so that older programs read others."""
+    plain = asdict(recipe)
+    if not recipe.inputs:
+        del plain["inputs"], plain["combine"]
+    return _plain(plain)
+
+
 def _recipe(plain: Mapping[str, Any]) -> Recipe:
-    listed = {name: tuple(plain[name]) for name in ("bands", "wavelengths_um", "normalization")}
-    return Recipe(**{**plain, **listed})
+    inputs = tuple(InputRecipe(**_listed(one)) for one in plain.get("inputs", ()))
+    combine = Combine(plain.get("combine", Combine.CONCAT)).value
+    return Recipe(**{**_listed(plain), "inputs": inputs, "combine": combine})
+
+
+def _listed(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {**plain, **{name: tuple(plain[name]) for name in ("bands", "wavelengths_um", "normalization")}}
 
 
 def _architecture(head: Head) -> Any:

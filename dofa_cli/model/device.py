@@ -24,17 +24,22 @@ GPU_BATCH = 64
 
 
 class Precision(StrEnum):
-    """Arithmetic of the transformer; pixels, softmax, norms and blending stay in float32."""
+    """Arithmetic of the transformer; pixels, softmax, norms and blending stay in float32.
+
+    With ``int8`` the products of the linear layers are of 8-bit numbers, attention is computed in bfloat16.
+    """
 
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT8 = "int8"
 
     @property
     def dtype(self) -> torch.dtype:
-        """The torch dtype (not for ``auto``)."""
-        return torch.float32 if self is Precision.FLOAT32 else getattr(torch, self.value)
+        """The torch dtype (not for ``auto``), of ``int8`` that of what is not 8-bit."""
+        names = {Precision.FLOAT32: torch.float32, Precision.FLOAT16: torch.float16}
+        return names.get(self, torch.bfloat16)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -53,11 +58,16 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(precision: Precision, device: torch.device) -> Precision:
-    """Resolve ``auto``: bfloat16 on a GPU that has it, float32 elsewhere; refuse float16 on a CPU."""
+    """Resolve ``auto``: bfloat16 on a GPU that has it, float32 elsewhere.
+
+    Raises :class:`DeviceError` for float16 on a CPU and int8 on a GPU.
+    """
     if precision is Precision.FLOAT16 and device.type == "cpu":
         raise DeviceError(
             "float16 on a CPU is slower than float32 and less exact. Use --precision bfloat16 or float32."
         )
+    if precision is Precision.INT8 and device.type != "cpu":
+        raise DeviceError(f"int8 is computed on CPUs, not on {device}. Use --precision bfloat16, or --device cpu.")
     if precision is not Precision.AUTO:
         return precision
     gains = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rasterio
 
+from dofa_cli.model.backends.backend import BackendName
 from dofa_cli.model.device import Precision
 from dofa_cli.pipelines.chips.chip_set import ChipSet
 from dofa_cli.pipelines.chips.files import find_images
@@ -62,6 +63,8 @@ class Classified:
     left_out: dict[str, str]
     seconds: float
     memory_bytes: int
+    precision: str
+    backend: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -93,6 +96,7 @@ def classify(
     trust_weights: bool = False,
     device: str = "auto",
     precision: Precision | str = Precision.AUTO,
+    backend: BackendName | str = BackendName.AUTO,
     batch_size: int | None = None,
     memory_limit: int | None = None,
     overwrite: bool = False,
@@ -127,6 +131,7 @@ def classify(
         precision=Precision(precision),
         batch_size=batch_size,
         memory_limit=memory_limit,
+        backend=BackendName(backend),
     )
     with rasterio.Env(**gdal_options(paths)):
         job = Job(found, file, scene_options(file, given, found[0]), model, say)
@@ -144,6 +149,8 @@ def classify(
         counts=done.counts,
         seconds=time.perf_counter() - started if done.seconds is None else done.seconds,
         memory_bytes=done.memory_bytes,
+        precision=done.how["precision"],
+        backend=done.how["backend"],
         **asdict(done.understood),
     )
 

@@ -11,6 +11,7 @@ import rasterio
 import torch
 
 from dofa_cli.errors import OptionError
+from dofa_cli.model.backends.backend import BackendName
 from dofa_cli.model.device import Precision
 from dofa_cli.pipelines.inference.batching import Batcher
 from dofa_cli.pipelines.inference.encoder import CellModel, TokenNorm
@@ -85,6 +86,7 @@ def embed(
     trust_weights: bool = False,
     device: str = "auto",
     precision: Precision | str = Precision.AUTO,
+    backend: BackendName | str = BackendName.AUTO,
     batch_size: int | None = None,
     memory_limit: int | None = None,
     shard: int | None = None,
@@ -120,7 +122,14 @@ def embed(
             sensor, wavelengths, bands, product, scale, offset, Normalize(normalize), warp, resolution, masks
         ),
         model=ModelOptions(
-            weights, trust_weights, TokenNorm(token_norm), device, Precision(precision), batch_size, memory_limit
+            weights,
+            trust_weights,
+            TokenNorm(token_norm),
+            device,
+            Precision(precision),
+            batch_size,
+            memory_limit,
+            BackendName(backend),
         ),
         grid=GridOptions(window, overlap, zoom, snap, min_valid, shard),
     )

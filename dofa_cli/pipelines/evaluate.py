@@ -27,7 +27,8 @@ from dofa_cli.pipelines.evaluation.evidence import Evidence
 from dofa_cli.pipelines.evaluation.images import ImageTest, try_on_images
 from dofa_cli.pipelines.evaluation.maps import MapTest, try_on_maps
 from dofa_cli.pipelines.inference.run import ModelOptions, Say
-from dofa_cli.pipelines.learning.inputs import Inputs, find_inputs
+from dofa_cli.pipelines.inputs.named import Named, files_of, read_inputs
+from dofa_cli.pipelines.learning.inputs import Inputs, find_input_places, find_inputs
 from dofa_cli.pipelines.learning.label_table import LabelKind
 from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
 from dofa_cli.pipelines.mapping.apply_head import HeadFile, open_head
@@ -78,7 +79,7 @@ class Evaluated:
 def evaluate(
     heads: str | Path | Sequence[str | Path],
     *,
-    scene: str | Path | Sequence[str | Path] = (),
+    scene: Named | Sequence[Named] = (),
     labels: str | Path | None = None,
     class_field: str | None = None,
     ignore: Sequence[int | str] = (),
@@ -106,20 +107,22 @@ def evaluate(
 ) -> Evaluated:
     """Evaluate heads on test labels that they were not trained with; options are those of ``dofa evaluate``.
 
+    Scenes are given as to :func:`~dofa_cli.pipelines.train.train`. Of several inputs a place, each head takes its own.
     ``output`` is an HTML page, or a JSON file; the other of the two is written beside it. Raises
     :class:`~dofa_cli.errors.BelowThreshold`, after writing, for a head worse than ``fail_under``, and other subclasses
     of :class:`~dofa_cli.errors.DofaError`.
     """
     files = [open_head(head) for head in ([heads] if isinstance(heads, str | Path) else heads)]
     check_comparable(files)
-    scenes = [str(one) for one in ([scene] if isinstance(scene, str | Path) else scene)]
+    named = [scene] if isinstance(scene, Named) else scene
+    scenes = files_of(named)
     targets = _targets(output)
     for target in targets:
         check_output(target, overwrite=overwrite, inputs=(*scenes, *(str(file.path) for file in files)))
     model = ModelOptions(weights, trust_weights, device=device, precision=Precision(precision), batch_size=batch_size)
     given = SceneOptions(sensor, wavelengths, bands, product, scale, offset)
     with rasterio.Env(**gdal_options(scenes)):
-        inputs = find_inputs(scenes, None if labels is None else str(labels), class_field, _task(files[0].head))
+        inputs = _found(named, None if labels is None else str(labels), class_field, _task(files[0].head), given)
         _check_fit(files[0], inputs)
         marks = LabelOptions(class_field, tuple(ignore), nodata, files[0].head.classes is None, buffer)
         trial = _Trial(inputs, marks, given, model, say, progress)
@@ -144,9 +147,26 @@ class _Trial:
     def of(self, file: HeadFile) -> Evidence:
         """Try a head."""
         if file.head.recipe.level == "patch":
-            test = MapTest(self.inputs.scenes, self.labels, self.scene, self.model, self.say, self.progress)
+            test = MapTest(_maps_of(self.inputs), self.labels, self.scene, self.model, self.say, self.progress)
             return try_on_maps(file, test)
         return try_on_images(file, ImageTest(self.inputs.images, self.scene, self.model, self.say))
+
+
+def _found(
+    named: Sequence[Named], labels: str | None, column: str | None, task: Task | None, options: SceneOptions
+) -> Inputs:
+    """Tell what is to be tested: scenes, images, or places with several inputs."""
+    inputs = read_inputs(named)
+    if not inputs:
+        return find_inputs([str(one) for one in named], labels, column, task)
+    return find_input_places(inputs, labels, task, options)
+
+
+def _maps_of(inputs: Inputs) -> tuple[tuple[tuple[Named, ...], str], ...]:
+    """Return what is mapped, each with its labels."""
+    if not inputs.places:
+        return inputs.scenes
+    return tuple((place.inputs, labels) for place, (_, labels) in zip(inputs.places, inputs.scenes, strict=True))
 
 
 def _task(head: Head) -> Task | None:

@@ -15,18 +15,26 @@ from dofa_cli import __version__
 from dofa_cli.errors import OptionError
 from dofa_cli.heads.file import save_head
 from dofa_cli.heads.fit import Fitted
-from dofa_cli.heads.head import Method, Task
+from dofa_cli.heads.head import Combine, Method, Task
 from dofa_cli.model.device import Precision
 from dofa_cli.pipelines.inference.encoder import Weights, about_default, open_weights
 from dofa_cli.pipelines.inference.run import ModelOptions, Say
+from dofa_cli.pipelines.inputs.named import Input, Named, keys_of, read_inputs
 from dofa_cli.pipelines.learning.draft import final_settings, probabilities
 from dofa_cli.pipelines.learning.folds import Division, Round, SplitBy, SplitOptions, check_classes
-from dofa_cli.pipelines.learning.inputs import Inputs, find_inputs
+from dofa_cli.pipelines.learning.inputs import Inputs, find_input_places, find_inputs
 from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
 from dofa_cli.pipelines.learning.learners import Attempt, Setting, prepare_attempt, used_samples
 from dofa_cli.pipelines.learning.lessons import Drawn, Lesson, chip_lesson, scene_lesson
 from dofa_cli.pipelines.learning.report import Result, TrainReport, measure, report_on, write_reports
-from dofa_cli.pipelines.learning.request import AUTO, TrainRequest, checked_choice, read_ignored, read_zooms
+from dofa_cli.pipelines.learning.request import (
+    AUTO,
+    TrainRequest,
+    check_joined,
+    checked_choice,
+    read_ignored,
+    read_zooms,
+)
 from dofa_cli.pipelines.scenes.prepare import Normalize, SceneOptions
 from dofa_cli.pipelines.scenes.screen import MaskOptions
 from dofa_cli.raster.source import gdal_options
@@ -36,7 +44,7 @@ from dofa_cli.raster.writer import check_output
 def train(
     head: str | Path,
     *,
-    scene: str | Path | Sequence[str | Path] = (),
+    scene: Named | Sequence[Named] = (),
     labels: str | Path | None = None,
     class_field: str | None = None,
     ignore: str | None = None,
@@ -73,6 +81,7 @@ def train(
     class_weights: str = "none",
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
+    combine: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
     command: str = "",
@@ -80,13 +89,18 @@ def train(
 ) -> TrainReport:
     """Train a head on labelled scenes or images, test it on labels held out, and write it with its report.
 
+    Scenes given as ``FILE:sensor[:date]`` (or :class:`~dofa_cli.pipelines.inputs.named.Input`) are inputs: those of
+    the same ground are one place, and the head learns from the embeddings of all, joined as ``combine`` says.
+
     Options are those of ``dofa train``. Beside ``head`` come ``.report.json`` and ``.report.html``. ``say`` receives
     notes and warnings. Raises subclasses of :class:`~dofa_cli.errors.DofaError`.
     """
-    given = (scene,) if isinstance(scene, str | Path) else scene
+    given = (scene,) if isinstance(scene, Named) else scene
+    found = read_inputs(given)
+    inputs, sensor = (found, sensor) if len(keys_of(found)) > 1 else ((), _only_sensor(found, sensor))
     request = TrainRequest(
         head=Path(head),
-        scene=tuple(map(str, given)),
+        scene=tuple(path for one in found for path in one.paths) if found else tuple(map(str, given)),
         labels=None if labels is None else str(labels),
         task=None if task is None else checked_choice("--task", task, Task),
         method=checked_choice("--method", method, Method),
@@ -117,15 +131,30 @@ def train(
         class_weights=class_weights,
         settings=settings or {},
         command=command,
+        inputs=inputs,
+        combine=Combine.CONCAT if combine is None else checked_choice("--combine", combine, Combine),
     )
+    check_joined(request, asked=combine is not None)
     with rasterio.Env(**gdal_options(request.scene)):
         return _carry_out(request, say, overwrite=overwrite, progress=progress)
+
+
+def _only_sensor(inputs: Sequence[Input], sensor: str | None) -> str | None:
+    """Return the sensor of scenes that are no inputs beside others: the one that they name, else the one asked for."""
+    if not inputs:
+        return sensor
+    if sensor is not None:
+        raise OptionError(f"{inputs[0].name} names its sensor. Leave --sensor {sensor} out.")
+    return inputs[0].sensor
 
 
 def _carry_out(request: TrainRequest, say: Say, *, overwrite: bool, progress: bool) -> TrainReport:
     for path in request.outputs:
         check_output(path, overwrite=overwrite, inputs=_inputs(request))
-    inputs = find_inputs(request.scene, request.labels, request.label.field, request.task)
+    if request.inputs:
+        inputs = find_input_places(request.inputs, request.labels, request.task, request.options)
+    else:
+        inputs = find_inputs(request.scene, request.labels, request.label.field, request.task)
     request = _with_sensor(request, inputs)
     if request.model.weights is None:
         say(about_default())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import islice, product
@@ -39,7 +40,12 @@ def read_window(scene: Scene, window: Window, threads: int | None = None) -> Pix
     return scene.judge(window, *blocks)
 
 
-def read_windows(scene: Scene, windows: Iterable[Window], ahead: int = AHEAD) -> Iterator[Pixels]:
+def read_windows(
+    scene: Scene,
+    windows: Iterable[Window],
+    ahead: int = AHEAD,
+    on_read: Callable[[float], object] = lambda _: None,
+) -> Iterator[Pixels]:
     """Yield the pixels under each window in order, reading up to ``ahead`` windows in the background (0: none).
 
     ``windows`` are taken as they are read.
@@ -49,7 +55,10 @@ def read_windows(scene: Scene, windows: Iterable[Window], ahead: int = AHEAD) ->
     layers = [BlockCache(array) for array in scene.lazy(whole)]
 
     def read(window: Window) -> Pixels:
-        return scene.judge(window, *(layer.read(window) for layer in layers))
+        started = time.perf_counter()
+        pixels = scene.judge(window, *(layer.read(window) for layer in layers))
+        on_read(time.perf_counter() - started)
+        return pixels
 
     if not ahead:
         yield from map(read, windows)

@@ -144,14 +144,15 @@ def open_scene(
     *,
     resolution: float | None = None,
     default_nodata: float | None = None,
+    onto: Grid | None = None,
 ) -> Scene:
-    """Stack ``bands`` on the finest of their grids, or on one of ``resolution`` CRS units.
+    """Stack ``bands`` on the finest of their grids, on one of ``resolution`` CRS units, or ``onto`` a given one.
 
     Files on other grids are resampled lazily: bilinear, never across nodata. ``default_nodata`` stands in where a file
     declares none. Raises :class:`GridError` when files do not overlap or only some have coordinates.
     """
     used = [header for header in headers if any(band.path == header.path for band in bands)]
-    target = _target_grid(used, resolution)
+    target = onto or target_grid(used, resolution)
     sources = {header.path: _source(header, bands, target, default_nodata) for header in used}
     stack = da.concatenate([lazy_source(sources[header.path], header) for header in used])
     stacked = [band for header in used for band in bands if band.path == header.path]
@@ -167,7 +168,11 @@ def open_scene(
     )
 
 
-def _target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
+def target_grid(headers: Sequence[Header], resolution: float | None) -> Grid:
+    """Return the finest grid of some files, at ``resolution`` CRS units if given.
+
+    Raises :class:`GridError` when files do not overlap or only some have coordinates.
+    """
     finest = min((header.grid for header in headers), key=_ground_width)
     for header in headers:
         if (header.grid.crs is None) != (finest.crs is None):

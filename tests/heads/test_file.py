@@ -15,7 +15,7 @@ import torch
 
 from dofa_cli.errors import DamagedHead, HeadError, OutputUnwritable, UnsafeHead, WrongHead
 from dofa_cli.heads.file import MAGIC, check_weights, describe, load_head, save_head
-from dofa_cli.heads.head import FORMAT, Head, Method
+from dofa_cli.heads.head import FORMAT, Head, InputRecipe, Method
 from tests.heads.cases import CLASSES, head_of, number_head
 
 TENSORS = {"weight": torch.randn(3, 24), "bias": torch.tensor([1.0, 2.0, 3.0])}
@@ -164,3 +164,39 @@ def test_a_head_opens_without_rasters_or_scikit_learn(tmp_path, head):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def input_recipe(date: str = "") -> InputRecipe:
+    return InputRecipe("sentinel2", date, "l1c", ("B04",), (0.665,), ({"band": "B04", "mean": 1.0},))
+
+
+def test_a_head_of_several_inputs_comes_back_as_it_was(tmp_path, head):
+    recipe = replace(head.recipe, inputs=(input_recipe("2024-05"), input_recipe()), combine="mean")
+    save_head(tmp_path / "head.pt", replace(head, recipe=recipe))
+    found = load_head(tmp_path / "head.pt").recipe
+    assert found == recipe
+    assert [one.name for one in found.inputs] == ["sentinel2:2024-05", "sentinel2"]
+    assert found.of(found.inputs[0]) == replace(
+        head.recipe,
+        sensor="sentinel2",
+        product="l1c",
+        bands=("B04",),
+        wavelengths_um=(0.665,),
+        normalization=({"band": "B04", "mean": 1.0},),
+    )
+    assert (found.width(24), replace(found, combine="concat").width(24)) == (24, 48)
+
+
+def test_a_file_from_before_several_inputs_still_loads(tmp_path, head):
+    save_head(tmp_path / "head.pt", head)
+    stored = torch.load(tmp_path / "head.pt", weights_only=True)
+    assert stored["format"] == 1
+    assert set(stored["recipe"]) == BEFORE
+    torch.save(stored, tmp_path / "old.pt")
+    assert load_head(tmp_path / "old.pt").recipe == head.recipe
+
+
+BEFORE = {
+    *("sensor", "product", "bands", "wavelengths_um", "normalization"),
+    *("window", "overlap", "zoom", "level", "chip", "token_norm"),
+}

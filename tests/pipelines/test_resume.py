@@ -151,7 +151,7 @@ def kill(monkeypatch, verb, here, folder, shards, **options):
 def reported(report):
     """Return a report without what differs from run to run."""
     plain = json.loads(report.to_json())
-    for name in ("seconds", "kept_shards", "output", "files"):
+    for name in ("seconds", "stages", "peak_memory_bytes", "kept_shards", "output", "files"):
         plain.pop(name, None)
     return plain
 

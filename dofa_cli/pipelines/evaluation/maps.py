@@ -18,6 +18,7 @@ from dofa_cli.classes import UNLABELLED, ClassTable
 from dofa_cli.errors import LabelsMiss
 from dofa_cli.pipelines.evaluation.evidence import BLOCKS_A_SCENE, Evidence, Kept
 from dofa_cli.pipelines.inference.run import ModelOptions, Say
+from dofa_cli.pipelines.inputs.named import Named
 from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
 from dofa_cli.pipelines.learning.sampling import strips
 from dofa_cli.pipelines.mapping.apply_head import HeadFile
@@ -36,9 +37,9 @@ MANY_SCENES = 10
 
 @dataclass(frozen=True)
 class MapTest:
-    """Scenes with their test labels, as (files, labels), and how to read and map them."""
+    """Scenes with their test labels, as (files or inputs, labels), and how to read and map them."""
 
-    scenes: tuple[tuple[tuple[str, ...], str], ...]
+    scenes: tuple[tuple[tuple[Named, ...], str], ...]
     labels: LabelOptions
     scene: SceneOptions
     model: ModelOptions
@@ -122,7 +123,7 @@ class _Tally:
         return Evidence(self.file, samples, self.counted, whole, self.facts, said)
 
 
-def _mapped(file: HeadFile, paths: Sequence[str], output: Path, test: MapTest) -> MapReport:
+def _mapped(file: HeadFile, paths: Sequence[Named], output: Path, test: MapTest) -> MapReport:
     scene, model = test.scene, test.model
     return segment(
         paths,

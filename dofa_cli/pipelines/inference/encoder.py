@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dofa_cli.errors import UntrustedWeights, WrongWeights
+from dofa_cli.errors import OptionError, UntrustedWeights, WrongWeights
+from dofa_cli.model.backends.backend import Backend, BackendName
+from dofa_cli.model.backends.compiled import CompiledBackend
+from dofa_cli.model.backends.eager import EagerBackend
+from dofa_cli.model.backends.openvino import OpenVinoBackend
+from dofa_cli.model.backends.quantised import quantised
+from dofa_cli.model.backends.ranges import Ranges
 from dofa_cli.model.checkpoint import Checkpoint, load_checkpoint
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import (
@@ -23,6 +30,8 @@ from dofa_cli.model.device import (
     keep_freed_memory,
 )
 from dofa_cli.model.linears import fold_for_inference, for_inference
+from dofa_cli.model.vit import Dofa, FoldedDofa
+from dofa_cli.pipelines.inference.backends.kept_files import kept_file
 from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.weights import store
 from dofa_cli.weights.manifest import DEFAULT, old_layout
@@ -113,9 +122,10 @@ def _loaded(path: Path, sha256: str, *, trusted: bool) -> Weights:
 
 
 class Encoder:
-    """DOFA folded for one wavelength list (µm) on a device, in a precision.
+    """DOFA folded for one wavelength list (µm) on a device, in a precision, computed by a backend.
 
-    Tokens leave in float32, after the norm that ``token_norm`` asks for.
+    Tokens leave in float32, after the norm that ``token_norm`` asks for. ``folded`` is the network as PyTorch computes
+    it, for those who want more than tokens of it. int8 needs ``ranges``.
     """
 
     def __init__(
@@ -126,28 +136,73 @@ class Encoder:
         device: str = "auto",
         precision: Precision = Precision.AUTO,
         token_norm: TokenNorm = TokenNorm.TRAINED,
+        backend: BackendName = BackendName.TORCH,
+        ranges: Ranges | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        self.wavelengths_um, self.ranges = tuple(wavelengths_um), ranges
+        self.original = weights.checkpoint.model
         if self.device.type == "cpu":
             keep_freed_memory()
         self.token_norm = token_norm
         self.detail = 1
         self.patch_size = weights.config.patch_size
         self.dim = weights.config.embed_dim
-        self.model = for_inference(weights.checkpoint.model, self.device, self.precision.dtype)
-        self.folded = fold_for_inference(self.model, wavelengths_um, self.device, self.precision.dtype)
+        if backend in (BackendName.TORCH, BackendName.AUTO):
+            self.model = self._for_torch()
+            self.folded = fold_for_inference(self.model, wavelengths_um, self.device, self.precision.dtype)
+            self.backend: Backend = EagerBackend(self.folded, self.device, self.precision)
+        else:
+            self.model, self.folded = self.original, self.plain
+            self.backend = self._made_ready(backend)
+
+    @property
+    def plain(self) -> FoldedDofa:
+        """The network in float32, folded; its weights are those that were opened."""
+        return self.original.fold(self.wavelengths_um).eval()
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Map standardised pixels (N, bands, s, s) to float32 patch tokens (N, L, D)."""
         with arithmetic(self.device, self.precision):
-            patches = self.folded(pixels).patches.float()
+            patches = self.backend.patches(pixels)
             return patches if self.token_norm is TokenNorm.NONE else torch.as_tensor(self.model.norm(patches))
 
     def vectors(self, pixels: Tensor, weight: Tensor) -> Tensor:
         """Map standardised pixels (N, bands, s, s) to float32 vectors (N, D), cells weighted by (N, L)."""
         with arithmetic(self.device, self.precision):
-            return self.model.pool(self.folded(pixels).patches.float(), weight)
+            return self.model.pool(self.backend.patches(pixels), weight)
+
+    def _for_torch(self) -> Dofa:
+        if self.precision is not Precision.INT8:
+            return for_inference(self.original, self.device, self.precision.dtype)
+        return quantised(self.original, self._ranges)
+
+    def _made_ready(self, backend: BackendName) -> Backend:
+        key = fingerprint(self.folded)
+        if backend is BackendName.COMPILED:
+            return CompiledBackend(self.folded, self.precision, key=key, keep=kept_file)
+        ranges = self._ranges if self.precision is Precision.INT8 else None
+        key += ranges.digest if ranges else ""
+        return OpenVinoBackend(self.folded, self.precision, key=key, keep=kept_file, ranges=ranges)
+
+    @property
+    def _ranges(self) -> Ranges:
+        if self.ranges is None:
+            raise OptionError(
+                "--precision int8 learns ranges from a scene first: it is for embed, segment and classify with heads "
+                "of tokens. Use bfloat16 or float32 here."
+            )
+        return self.ranges
+
+
+def fingerprint(folded: FoldedDofa) -> str:
+    """Return a sha256 of everything that un-normed tokens depend on: architecture, kernel, transformer."""
+    found = hashlib.sha256(folded.model.config.to_json().encode())
+    for name, tensor in folded.state_dict().items():
+        if not name.startswith("model.patch_embed."):  # the kernel stands for it
+            found.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def open_encoder(
@@ -157,8 +212,16 @@ def open_encoder(
     device: str = "auto",
     precision: Precision = Precision.AUTO,
     token_norm: TokenNorm = TokenNorm.TRAINED,
+    backend: BackendName = BackendName.TORCH,
+    ranges: Ranges | None = None,
 ) -> Encoder:
     """Open an encoder, or return the one that is held of the same network for the same wavelengths."""
-    how: dict[str, Any] = {"device": device, "precision": precision, "token_norm": token_norm}
+    how: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "token_norm": token_norm,
+        "backend": backend,
+        "ranges": ranges,
+    }
     key = ("encoder", weights.checkpoint.model, tuple(wavelengths_um), *how.values())
     return kept(key, partial(Encoder, weights, wavelengths_um, **how))

@@ -14,11 +14,13 @@ from dofa_cli.pipelines.scenes.prepare import Prepared
 from dofa_cli.pipelines.shards.manifest import Fingerprint, Manifest, fingerprint
 
 ADDRESS = ("http://", "https://", "/vsicurl/")
+NO_MATTER = ("weights", "weights_sha256", "float32_cosine")
+"""Tags that say what shards do not depend on, or that stand elsewhere in the manifest."""
 
 
 def run_manifest(request: Request, run: Run, verb: str, **more: Any) -> Manifest:
     """Describe a settled run of ``verb``; ``more`` are options that only this verb has."""
-    tags = {name: value for name, value in run.tags.items() if name not in ("weights", "weights_sha256")}
+    tags = {name: value for name, value in run.tags.items() if name not in NO_MATTER}
     others = [str(one) for one in (request.aoi, request.scene.masks.file) if one]
     return Manifest(
         verb=verb,

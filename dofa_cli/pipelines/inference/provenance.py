@@ -30,6 +30,8 @@ def provenance(
         "architecture": weights.config.to_json(),
         "token_norm": weights.norm_in_use(encoder.token_norm),
         "precision": encoder.precision.value,
+        "backend": encoder.backend.name.value,
+        **({"int8_ranges": encoder.ranges.digest} if encoder.ranges else {}),
         "sensor": prepared.sensor.id,
         "product": prepared.product.id,
         "bands": ",".join(norm.band for norm in prepared.norms),

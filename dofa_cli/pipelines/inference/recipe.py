@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dofa_cli.errors import WrongWeights
+from dofa_cli.model.backends.backend import BackendName
+from dofa_cli.model.backends.ranges import Ranges
 from dofa_cli.model.device import Precision
 from dofa_cli.pipelines.inference.encoder import Encoder, TokenNorm, Weights, open_weights
 from dofa_cli.pipelines.inference.run import Run
@@ -29,6 +31,8 @@ class Network:
     device: str
     precision: Precision
     token_norm: TokenNorm
+    backend: BackendName = BackendName.TORCH
+    ranges: Ranges | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def encoder_on(network: Network, weights: Weights) -> Encoder:
         device=network.device,
         precision=network.precision,
         token_norm=network.token_norm,
+        backend=network.backend,
+        ranges=network.ranges,
     )
 
 
@@ -87,7 +93,10 @@ def paths_for(executor: Executor | None, paths: Iterable[str]) -> tuple[str, ...
 
 
 def network_of(weights: Weights, encoder: Encoder, wavelengths_um: tuple[float, ...]) -> Network:
-    """Describe an encoder; its device is named by type, so that each process takes its own."""
+    """Describe an encoder; its device is named by type, so that each process takes its own.
+
+    Ranges of int8 travel along, so that all processes compute with the same.
+    """
     return Network(
         path=weights.path,
         name=weights.name,
@@ -96,4 +105,6 @@ def network_of(weights: Weights, encoder: Encoder, wavelengths_um: tuple[float, 
         device=encoder.device.type,
         precision=encoder.precision,
         token_norm=encoder.token_norm,
+        backend=encoder.backend.name,
+        ranges=encoder.ranges,
     )

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
+from dofa_cli.model.backends.backend import BackendName
 from dofa_cli.model.config import DofaConfig
 from dofa_cli.model.device import Precision, choose_batch
+from dofa_cli.pipelines.inference.backends.accuracy import Accuracy, accuracy_of
+from dofa_cli.pipelines.inference.backends.drawn import draw_windows
+from dofa_cli.pipelines.inference.backends.opening import encoder_for
 from dofa_cli.pipelines.inference.encoder import (
     CellModel,
     Encoder,
     TokenNorm,
     Weights,
     about_default,
-    open_encoder,
     open_weights,
 )
 from dofa_cli.pipelines.inference.memory import Demand, Division, Fixed, divide
@@ -65,6 +69,7 @@ class ModelOptions:
     precision: Precision = Precision.AUTO
     batch_size: int | None = None
     memory_limit: int | None = None
+    backend: BackendName = BackendName.AUTO
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Run:
     """Scene, network, windows and output of one run.
 
     ``batch`` is the number of windows a forward, ``ahead`` that of tiles read before they are needed, ``cell_values``
-    what results hold a cell (by default a token).
+    what results hold a cell (by default a token), ``accuracy`` how near a lowered precision comes to float32.
     """
 
     prepared: Prepared
@@ -106,6 +111,7 @@ class Run:
     output: Path
     ahead: int = AHEAD
     cell_values: int | None = None
+    accuracy: Accuracy | None = None
 
     @property
     def cost(self) -> Cost:
@@ -117,9 +123,16 @@ class Run:
     @property
     def tags(self) -> dict[str, str]:
         """Provenance of the output."""
-        return provenance(
+        tags = provenance(
             self.prepared, self.weights, self.encoder, self.plan, min_valid=self.min_valid, level=self.level.value
         )
+        return tags | ({"float32_cosine": f"{self.accuracy.cosine:.5f}"} if self.accuracy else {})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be wrong with scene or precision."""
+        own = self.accuracy.warning if self.accuracy else None
+        return (*self.prepared.warnings, *([own] if own else []))
 
     def stream(
         self,
@@ -148,6 +161,7 @@ def settle(request: Request, say: Say) -> Run:
     weights = open_weights(request.model.weights, trusted=request.model.trust_weights)
     run = settle_windows(request, weights, settle_scene(request, described, weights.config, say))
     tell_outside(run, say)
+    tell_accuracy(run, say)
     return run
 
 
@@ -157,6 +171,12 @@ def tell_outside(run: Run, say: Say) -> None:
     outside = sum(not scene.touches_area(plan.grid.pixels(tile.core)) for tile in plan.tiles()) if scene.area else 0
     if outside:
         say(f"{outside} of {plan.tile_count} shards lie outside the area of interest and cost nothing.")
+
+
+def tell_accuracy(run: Run, say: Say) -> None:
+    """Warn where the precision costs much."""
+    if run.accuracy is not None and run.accuracy.warning is not None:
+        say(f"Warning: {run.accuracy.warning}")
 
 
 def settle_scene(
@@ -179,12 +199,14 @@ def settle_windows(request: Request, weights: Weights, prepared: Prepared, cell_
     """
     whole = request.level is not Level.PATCH
     plan = lay_out(prepared.scene, weights.config, request.grid, whole_windows=whole, cell_values=cell_values)
-    encoder = open_encoder(
+    draw = partial(draw_windows, prepared, plan)
+    encoder = encoder_for(
         weights,
         prepared.wavelengths_um,
-        device=request.model.device,
-        precision=request.model.precision,
-        token_norm=request.model.token_norm,
+        request.model,
+        side=plan.window * plan.grid.patch,
+        windows=plan.window_count,
+        draw=draw,
     )
     needs = _demand(prepared, plan, encoder, cell_values)
     usual = Division(plan.per_tile, AHEAD, _batch(request, plan, encoder, prepared, cell_values))
@@ -202,6 +224,7 @@ def settle_windows(request: Request, weights: Weights, prepared: Prepared, cell_
         output=request.output,
         ahead=division.ahead,
         cell_values=cell_values,
+        accuracy=accuracy_of(encoder, weights, draw, division.batch),
     )
 
 

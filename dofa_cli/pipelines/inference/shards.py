@@ -41,6 +41,7 @@ class TileWork:
     def __init__(self, run: Run, save: Save, model: CellModel | None = None, say: Say = lambda _: None) -> None:
         self.settled, self.save, self.model, self.say = run, save, model, say
         self.on_windows: Callable[[int], object] = lambda _: None
+        self.synchronise: Callable[[], object] = lambda: None  # for clocks that must tell a device's time exactly
 
     @property
     def count(self) -> int:
@@ -55,11 +56,11 @@ class TileWork:
     def run(self, numbers: Sequence[int], folder: Path) -> Iterator[Finished]:
         """Run tiles in order, two read ahead; each that is yielded is saved."""
         stream = self.settled.stream(self.on_windows, model=self.model)
-        stream.batcher.say = self.say
+        stream.batcher.say, stream.clock.synchronise = self.say, self.synchronise
         wanted = set(numbers)
         tiles = (tile for tile in self.settled.plan.tiles() if tile.number in wanted)
         before, started = (0, 0), time.perf_counter()
-        for tile, files, counts in self.save(stream, tiles, folder):
+        for tile, files, counts in stream.clock.each("write", self.save(stream, tiles, folder)):
             seen, valid = stream.seen_cells, stream.valid_cells
             counts |= {
                 "halved": int(stream.batcher.was_halved),
@@ -68,6 +69,7 @@ class TileWork:
                 "seen_cells": seen - before[0],
                 "valid_cells": valid - before[1],
                 "seconds": time.perf_counter() - started,
+                **stream.clock.lap(),
             }
             yield Finished(tile.number, files, counts)
             before, started = (seen, valid), time.perf_counter()

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from dofa_cli.pipelines.inference.batching import Batcher, tile_memory
 from dofa_cli.pipelines.inference.blend import Blend
+from dofa_cli.pipelines.inference.clock import Clock
 from dofa_cli.pipelines.inference.encoder import CellModel, WindowModel
+from dofa_cli.pipelines.inference.plan import TOKEN_CACHE_BYTES
 from dofa_cli.pipelines.scenes.standardise import Plane, Standardiser, margin, plane_under
 from dofa_cli.raster.grid import CellGrid, Tile, TilePlan, Window
 from dofa_cli.raster.reader import AHEAD, read_windows
@@ -22,7 +24,6 @@ Number = tuple[int, int]
 """Row and column of a window in the plan."""
 Forward = Callable[[Tensor, Sequence[Number]], Tensor]
 """Maps a batch of windows, the first of which have these numbers, to results (batch, …)."""
-CACHE_BYTES = 512 * 2**20
 SHARE_ROUNDING = 1e-3
 """Pixels by which a cell may miss its share: 0.15 of 100 pixels is more than 15 in float32."""
 
@@ -70,7 +71,7 @@ class WindowVectors:
 class TokenCache:
     """Tokens of windows that reach into a later tile, the oldest dropped when ``most_bytes`` are held."""
 
-    def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, most_bytes: int = TOKEN_CACHE_BYTES) -> None:
         self.most_bytes = most_bytes
         self.held: OrderedDict[Number, Tensor] = OrderedDict()
         self.bytes = 0
@@ -113,6 +114,7 @@ class TileStream:
         self.min_valid, self.ahead, self.on_windows = min_valid, ahead, on_windows
         self.batcher = Batcher(batch, model.device)
         self.cache = TokenCache()
+        self.clock = Clock()
         self.slots: Tensor | None = None  # the batch, written anew for every forward
         self.seen_cells = 0
         self.valid_cells = 0
@@ -134,7 +136,7 @@ class TileStream:
 
     def _blended(self, loaded: Loaded) -> Tensor:
         detail = self.model.detail
-        with tile_memory(self.model.device):
+        with tile_memory(self.model.device), self.clock.stage("blend"):
             blend = Blend(self.plan, loaded.tile.core, self.model.dim, self.model.device, detail)
             for number, tokens in self._tokens(loaded):
                 blend.add(self.plan.window_cells(number), tokens)
@@ -191,11 +193,12 @@ class TileStream:
                     yield self.grid.pixels(span, margin(self.grid.zoom))
 
         with tile_memory(self.model.device):
-            for block in read_windows(self.scene, wanted(), self.ahead):
+            blocks = read_windows(self.scene, wanted(), self.ahead, self.clock.note_read)
+            for block in self.clock.each("wait", blocks):
                 yield from self._outside(coming)
                 tile, span = coming.popleft()
                 assert span is not None, "those without were taken out before"
-                yield tile, self._prepare(tile, span, block)
+                yield tile, self.clock.timed("prepare", self._prepare, tile, span, block)
             yield from self._outside(coming)
 
     def _outside(self, coming: deque[tuple[Tile, Window | None]]) -> Iterator[tuple[Tile, None]]:
@@ -242,7 +245,8 @@ class TileStream:
 
         def attempt(some: range, size: int) -> Tensor:
             chosen = numbers[some.start : some.stop]
-            return forward(self._filled(loaded, chosen, size), chosen)[: len(chosen)]
+            batch = self.clock.timed("prepare", self._filled, loaded, chosen, size)
+            return self.clock.timed("infer", forward, batch, chosen)[: len(chosen)]
 
         return self.batcher.run(len(numbers), attempt)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dofa_cli.pipelines.inference.identity import place
 from dofa_cli.pipelines.inference.interpolate import nodes_around
 from dofa_cli.pipelines.inference.run import Run
 from dofa_cli.pipelines.inference.shards import to_numpy
@@ -125,4 +126,4 @@ def _key(run: Run, files: Sequence[str], ids: NDArray[np.int64]) -> str | None:
         return None
     facts = {name: value for name, value in run.tags.items() if name not in PASSING}
     computed = {"device": run.encoder.device.type, "batch": run.batch, "cells": feature_cache.digest(ids)}
-    return feature_cache.key_of({"files": contents, **facts, **computed})
+    return feature_cache.key_of({"files": contents, "grid": place(run.prepared), **facts, **computed})

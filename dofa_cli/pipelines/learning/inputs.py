@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dofa_cli.errors import LabelsUnreadable, OptionError
 from dofa_cli.heads.head import Task
 from dofa_cli.pipelines.chips.files import find_images
+from dofa_cli.pipelines.inputs.named import Input, Key, keys_of
+from dofa_cli.pipelines.inputs.options import check_options
+from dofa_cli.pipelines.inputs.places import InputPlace, group_inputs
 from dofa_cli.pipelines.learning.label_table import (
     IMAGE,
     TABLES,
@@ -20,6 +23,7 @@ from dofa_cli.pipelines.learning.label_table import (
     read_table,
 )
 from dofa_cli.pipelines.pretraining.drawable import Paths
+from dofa_cli.pipelines.scenes.prepare import SceneOptions
 
 TASK_OF = {
     LabelKind.RASTERS: Task.SEGMENT,
@@ -33,13 +37,16 @@ TASK_OF = {
 class Inputs:
     """Images and labels: ``scenes`` as (files, labels) where pixels are labelled, else ``images`` labelled as a whole.
 
-    ``listed`` is the table or folder that says so, if one does.
+    ``listed`` is the table or folder that says so, if one does. Of several inputs a place, ``scenes`` are the first
+    ones, ``places`` hold all that go with each, and ``keys`` tell which there are.
     """
 
     task: Task
     scenes: tuple[tuple[Paths, str], ...] = ()
     images: tuple[Labelled, ...] = ()
     listed: LabelList | None = None
+    places: tuple[InputPlace, ...] = ()
+    keys: tuple[Key, ...] = ()
 
     @property
     def rows(self) -> tuple[Labelled, ...]:
@@ -78,6 +85,30 @@ def find_inputs(scene: Sequence[str], labels: str | None, column: str | None, ta
             "the ground are for --task segment."
         )
     return Inputs(task or Task.SEGMENT, tuple((paths, labels) for paths in files))
+
+
+def find_input_places(inputs: Sequence[Input], labels: str | None, task: Task | None, options: SceneOptions) -> Inputs:
+    """Tell which places several inputs make, and where the labels of each are.
+
+    Raises :class:`OptionError` for what is not labels on the ground, and what
+    :func:`~dofa_cli.pipelines.inputs.places.group_inputs` raises.
+    """
+    check_options(inputs, options)
+    if labels is None or is_table(labels) or task is Task.CLASSIFY:
+        raise OptionError(
+            f"Several inputs of a place ({inputs[0].name}, …) go with --labels on the ground: vector files, or label "
+            "rasters."
+        )
+    if not Path(labels.split(":")[0]).exists() and not Path(labels).exists():
+        raise LabelsUnreadable(f"No labels at '{labels}'.")
+    keys = keys_of(inputs)
+    places = group_inputs(inputs, options)
+    firsts = [place.inputs[0].paths for place in places]
+    if Path(labels).is_dir():
+        found = _of_list(rasters_beside([paths[0] for paths in firsts], labels), task)
+        images = {row.image for row in found.rows}
+        return replace(found, places=tuple(p for p in places if p.inputs[0].paths[0] in images), keys=keys)
+    return Inputs(task or Task.SEGMENT, tuple((paths, labels) for paths in firsts), places=places, keys=keys)
 
 
 def is_table(path: str) -> bool:

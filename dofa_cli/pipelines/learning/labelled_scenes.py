@@ -16,7 +16,7 @@ from rasterio.warp import transform, transform_bounds
 
 from dofa_cli.classes import UNLABELLED, ClassTable, Rgb
 from dofa_cli.errors import LabelsMiss, SceneError, TooFewLabels
-from dofa_cli.pipelines.chips.rule import ruled, settle_rule
+from dofa_cli.pipelines.chips.rule import ChipRule, ruled, settle_rule
 from dofa_cli.pipelines.learning.sampling import Points, Pool, strips
 from dofa_cli.pipelines.pretraining.drawable import Candidate, Paths
 from dofa_cli.pipelines.scenes.prepare import BandCheck, Prepared, SceneOptions
@@ -53,10 +53,20 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """A scene ready to stream, and the ``files`` that it is read from."""
+
+    prepared: Prepared
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Place:
     """A scene that labels lie on, ready to stream, and the ``files`` that it is read from.
 
-    ``number`` is its position in what was asked for, ``ground`` one that scenes share which overlap.
+    ``number`` is its position in what was asked for, ``ground`` one that scenes share which overlap. Where a head has
+    several inputs, ``inputs`` holds all of them on the same pixels, ``None`` for those that this place lacks, and
+    ``prepared`` is the one that settled the pixels.
     """
 
     prepared: Prepared
@@ -65,6 +75,7 @@ class Place:
     labels_path: str
     number: int
     ground: int = 0
+    inputs: tuple[Sight | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,28 +97,47 @@ def open_places(
     """
     candidates = [Candidate(files, tuple(read_headers(files, scene.warp, scene.resolution))) for files, _ in pairs]
     rule = settle_rule(candidates, scene, family)
+    sights = [Sight(ruled_scene(one, rule), tuple(header.path for header in one.headers)) for one in candidates]
+    places = labelled([(sight, ()) for sight in sights], [path for _, path in pairs], labels)
+    return places.found, (*rule.notes, *places.notes), tuple(dict.fromkeys(rule.warnings))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Places that labels lie on, and what to say of them."""
+
+    found: list[Place]
+    notes: tuple[str, ...]
+
+
+def labelled(
+    sights: Sequence[tuple[Sight, tuple[Sight | None, ...]]], paths: Sequence[str], labels: LabelOptions
+) -> Labelled:
+    """Open the labels at ``paths`` on the pixels of scenes, each given with the inputs that go with it.
+
+    Scenes that their labels miss are left out and counted; :class:`LabelsMiss` where that leaves none.
+    """
     places: list[Place] = []
     missed: list[LabelsMiss] = []
-    for number, (candidate, (_, path)) in enumerate(zip(candidates, pairs, strict=True)):
-        prepared = _prepared(candidate, rule)
+    for number, ((sight, inputs), path) in enumerate(zip(sights, paths, strict=True)):
         try:
-            found = labels.open(path, prepared.scene.grid)
+            found = labels.open(path, sight.prepared.scene.grid)
         except LabelsMiss as error:
             missed.append(error)
             continue
-        places.append(Place(prepared, tuple(h.path for h in candidate.headers), found, path, number))
+        places.append(Place(sight.prepared, sight.files, found, path, number, inputs=inputs))
     if not places:
         raise missed[0]
-    notes = [*rule.notes, *dict.fromkeys(note for place in places for note in place.labels.notes)]
+    notes = list(dict.fromkeys(note for place in places for note in place.labels.notes))
     if missed:
-        notes.append(f"{len(missed)} of {len(pairs)} scenes left out, which the labels do not touch.")
+        notes.append(f"{len(missed)} of {len(paths)} scenes left out, which the labels do not touch.")
     grounds = _grounds([place.grid for place in places])
     placed = [replace(place, ground=ground) for place, ground in zip(places, grounds, strict=True)]
-    return placed, tuple(notes), tuple(dict.fromkeys(rule.warnings))
+    return Labelled(placed, tuple(notes))
 
 
-def _prepared(candidate: Candidate, rule: Any) -> Prepared:
-    """Return a scene with the rules that all share."""
+def ruled_scene(candidate: Candidate, rule: ChipRule) -> Prepared:
+    """Return a scene with the rules that all share; :class:`SceneError` for one that cannot be read."""
     found = ruled(candidate, rule)
     if found is None:
         raise SceneError(f"{candidate.name} cannot be read.")

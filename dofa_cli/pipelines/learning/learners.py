@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dofa_cli.errors import OptionError
-from dofa_cli.heads.head import Method, Recipe
+from dofa_cli.heads.head import InputRecipe, Method, Recipe
 from dofa_cli.heads.loop import Backbone, Epoch
 from dofa_cli.model.device import choose_batch
 from dofa_cli.pipelines.inference.encoder import Encoder, TokenNorm, Weights
@@ -18,10 +18,13 @@ from dofa_cli.pipelines.inference.quantise import OutputDtype
 from dofa_cli.pipelines.inference.run import Level, Run, Say
 from dofa_cli.pipelines.learning.draft import Draft, Index, Learner
 from dofa_cli.pipelines.learning.feature_cache import cache_folder
+from dofa_cli.pipelines.learning.joined_tokens import joined_tokens
+from dofa_cli.pipelines.learning.labelled_scenes import Sight
 from dofa_cli.pipelines.learning.lessons import Lesson
 from dofa_cli.pipelines.learning.pixel_learners import ChipPixels, SceneWindows, window_store
 from dofa_cli.pipelines.learning.request import TrainRequest
 from dofa_cli.pipelines.learning.token_learners import ChipTokens, kept_vectors, scene_tokens, windows_of
+from dofa_cli.pipelines.scenes.prepare import Prepared
 from dofa_cli.sensors.normalise import BandNorm
 
 
@@ -60,10 +63,10 @@ class Setting:
         """What the weights are given."""
         return tuple(norm.wavelength_um for norm in self.norms)
 
-    def encoder(self) -> Encoder:
-        """Open the weights for the lesson's wavelengths."""
-        model = self.request.model
-        return Encoder(self.weights, self.wavelengths_um, device=model.device, precision=model.precision)
+    def encoder(self, norms: Sequence[BandNorm] = ()) -> Encoder:
+        """Open the weights for the lesson's wavelengths, or for those of other bands."""
+        model, wavelengths = self.request.model, tuple(norm.wavelength_um for norm in norms) or self.wavelengths_um
+        return Encoder(self.weights, wavelengths, device=model.device, precision=model.precision)
 
     def draft(self, recipe: Recipe) -> Draft:
         """Return the head to be."""
@@ -94,9 +97,11 @@ def prepare_attempt(setting: Setting, zoom: int) -> Attempt:
     """
     if setting.lesson.chips is not None:
         return Attempt(_chip_learner(setting), 1)
+    if setting.lesson.inputs:
+        return Attempt(_input_learner(setting, zoom), zoom)
     encoder = setting.encoder()
-    runs = _runs(setting, encoder, zoom)
-    draft = setting.draft(_scene_recipe(setting, runs[0]))
+    runs = [_run(setting, encoder, zoom, place.prepared) for place in setting.lesson.places]
+    draft = setting.draft(_scene_recipe(runs[0]))
     if setting.request.method.is_token_head:
         return Attempt(_token_learner(setting, draft, runs), zoom)
     lesson = setting.lesson
@@ -128,31 +133,67 @@ def _token_learner(setting: Setting, draft: Draft, runs: Sequence[Run]) -> Learn
     return found
 
 
-def _runs(setting: Setting, encoder: Encoder, zoom: int) -> list[Run]:
+def _input_learner(setting: Setting, zoom: int) -> Learner:
+    """Make the tokens of each input ready."""
+    lesson = setting.lesson
+    runs, files = [], []
+    for number in range(len(lesson.inputs)):
+        sights = [place.inputs[number] for place in lesson.places]
+        encoder = setting.encoder(_norms_of(sights))
+        runs.append([None if one is None else _run(setting, encoder, zoom, one.prepared) for one in sights])
+        files.append([() if one is None else one.files for one in sights])
+    firsts = [next(run for run in own if run is not None) for own in runs]
+    draft = setting.draft(_recipe_of_inputs(setting, firsts))
+    count = sum(windows_of(own, lesson.points, setting.used) for own in runs)
+    with window_progress(count, None, shown=setting.progress) as advance:
+        found = joined_tokens(draft, runs, lesson.points, lesson.targets, setting.used, files=files, advance=advance)
+    if found.from_cache:
+        setting.say(f"Embeddings of {found.from_cache} of {found.count} scenes taken from {cache_folder()}.")
+    for name, share in found.missing().items():
+        if share:
+            setting.say(f"{name} is missing in {share:.1%} of the cells around labels.")
+    return found
+
+
+def _norms_of(sights: Sequence[Sight | None]) -> tuple[BandNorm, ...]:
+    return next(one.prepared.norms for one in sights if one is not None)
+
+
+def _run(setting: Setting, encoder: Encoder, zoom: int, prepared: Prepared) -> Run:
     request, config = setting.request, setting.weights.config
     grid = GridOptions(request.window, request.overlap, zoom, min_valid=request.min_valid)
-    runs = []
-    for place in setting.lesson.places:
-        plan = lay_out(place.prepared.scene, config, grid, whole_windows=False)
-        usual = min(
-            choose_batch(encoder.device), windows_per_tile(config, len(setting.norms), plan.window, plan.overlap) ** 2
-        )
-        batch = min(request.model.batch_size or usual, plan.window_count)
-        level, dtype = Level.PATCH, OutputDtype.FLOAT32
-        runs.append(
-            Run(place.prepared, setting.weights, encoder, plan, batch, level, dtype, request.min_valid, request.head)
-        )
-    return runs
+    plan = lay_out(prepared.scene, config, grid, whole_windows=False)
+    side = windows_per_tile(config, len(prepared.norms), plan.window, plan.overlap)
+    batch = min(request.model.batch_size or min(choose_batch(encoder.device), side**2), plan.window_count)
+    level, dtype = Level.PATCH, OutputDtype.FLOAT32
+    return Run(prepared, setting.weights, encoder, plan, batch, level, dtype, request.min_valid, request.head)
 
 
-def _scene_recipe(setting: Setting, run: Run) -> Recipe:
-    plan = run.plan
+def _recipe_of_inputs(setting: Setting, runs: Sequence[Run]) -> Recipe:
+    """Return the recipe of several inputs from a run of each: that of the first, with the list."""
+    first = _scene_recipe(runs[0])
+    inputs = [
+        InputRecipe(
+            sensor=key.sensor,
+            date=key.date,
+            product=run.prepared.product.id,
+            bands=tuple(norm.band for norm in run.prepared.norms),
+            wavelengths_um=run.prepared.wavelengths_um,
+            normalization=tuple(norm.to_plain() for norm in run.prepared.norms),
+        )
+        for key, run in zip(setting.lesson.inputs, runs, strict=True)
+    ]
+    return replace(first, inputs=tuple(inputs), combine=setting.request.combine.value)
+
+
+def _scene_recipe(run: Run) -> Recipe:
+    plan, prepared = run.plan, run.prepared
     return Recipe(
-        sensor=run.prepared.sensor.id,
-        product=run.prepared.product.id,
-        bands=tuple(norm.band for norm in setting.norms),
-        wavelengths_um=setting.wavelengths_um,
-        normalization=tuple(norm.to_plain() for norm in setting.norms),
+        sensor=prepared.sensor.id,
+        product=prepared.product.id,
+        bands=tuple(norm.band for norm in prepared.norms),
+        wavelengths_um=prepared.wavelengths_um,
+        normalization=tuple(norm.to_plain() for norm in prepared.norms),
         window=plan.window * plan.grid.patch,
         overlap=plan.overlap * plan.grid.patch,
         zoom=plan.grid.zoom,

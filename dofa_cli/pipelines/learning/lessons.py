@@ -16,9 +16,11 @@ from dofa_cli.errors import LabelsUnreadable, OptionError, TooFewLabels, Unknown
 from dofa_cli.heads.head import Target, Task
 from dofa_cli.pipelines.chips.chip_set import ChipSet, open_chips
 from dofa_cli.pipelines.inference.encoder import Weights
+from dofa_cli.pipelines.inputs.named import Key
 from dofa_cli.pipelines.learning.draft import Index, Shares
 from dofa_cli.pipelines.learning.folds import Division, Round, Sites, SplitBy, divide, divide_as_folded, divide_as_told
 from dofa_cli.pipelines.learning.folds import strata_of_numbers as deciles
+from dofa_cli.pipelines.learning.input_places import open_input_places
 from dofa_cli.pipelines.learning.inputs import Inputs
 from dofa_cli.pipelines.learning.label_table import Labelled, class_names
 from dofa_cli.pipelines.learning.labelled_scenes import Place, choose_zoom, collect, joined_classes, open_places
@@ -57,6 +59,7 @@ class Lesson:
 
     ``targets`` are class indices, rows (n, K) of several classes, or numbers standardised by ``target``. ``places`` or
     ``chips`` are what they lie on; ``zooms`` are to be tried. ``per_class`` and ``in_all`` are how many train at most.
+    ``inputs`` are those of a head of several, as each place has them in this order.
     """
 
     task: Task
@@ -74,6 +77,7 @@ class Lesson:
     in_all: int = MOST_TRAINING
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    inputs: tuple[Key, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -113,7 +117,7 @@ class Lesson:
 
 def scene_lesson(request: TrainRequest, inputs: Inputs, weights: Weights) -> Lesson:
     """Open scenes and labels, collect labelled pixels, and say where they lie."""
-    places, notes, warnings = open_places(inputs.scenes, request.options, request.label, weights.config.family)
+    places, notes, warnings = _open(request, inputs, weights.config.family)
     names = read_class_names(request.class_names) if request.class_names else None
     classes, lookups = (None, None) if inputs.task is Task.REGRESS else joined_classes(places, names)
     if classes is not None and len(classes) < 2:
@@ -141,7 +145,16 @@ def scene_lesson(request: TrainRequest, inputs: Inputs, weights: Weights) -> Les
         in_all=DENSE_POOL * 100 if dense else MOST_TRAINING,
         notes=(*notes, *(inputs.listed.notes if inputs.listed else ()), *zoom_notes),
         warnings=warnings,
+        inputs=inputs.keys,
     )
+
+
+def _open(request: TrainRequest, inputs: Inputs, family: str) -> tuple[list[Place], tuple[str, ...], tuple[str, ...]]:
+    """Open scenes, or places with several inputs, with their labels."""
+    if not inputs.places:
+        return open_places(inputs.scenes, request.options, request.label, family)
+    pairs = [(place, labels) for place, (_, labels) in zip(inputs.places, inputs.scenes, strict=True)]
+    return open_input_places(pairs, inputs.keys, request.options, request.label, family)
 
 
 def chip_lesson(request: TrainRequest, inputs: Inputs, weights: Weights) -> Lesson:

@@ -200,6 +200,10 @@ def _facts(draft: Draft, request: TrainRequest) -> dict[str, str]:
         "class weights": draft.weighting,
         "seed": str(draft.seed),
     }
+    if recipe.inputs:
+        facts["sensor"] = "; ".join(f"{one.name}, product {one.product}" for one in recipe.inputs)
+        facts["bands"] = "; ".join(", ".join(one.bands) for one in recipe.inputs)
+        facts["inputs joined by"] = recipe.combine
     if recipe.chip:
         facts["window"] = f"images resampled to {recipe.chip} × {recipe.chip} px"
     if request.max_per_class:

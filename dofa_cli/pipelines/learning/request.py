@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dofa_cli.errors import OptionError
-from dofa_cli.heads.head import Method, Task
+from dofa_cli.heads.head import Combine, Method, Task
 from dofa_cli.pipelines.inference.run import ModelOptions
+from dofa_cli.pipelines.inputs.named import Input
 from dofa_cli.pipelines.learning.folds import SplitOptions
 from dofa_cli.pipelines.learning.labelled_scenes import LabelOptions
 from dofa_cli.pipelines.scenes.prepare import SceneOptions
@@ -21,7 +22,8 @@ AUTO = "auto"
 class TrainRequest:
     """Fields are the command line's options of the same names; ``zooms`` is empty where labels decide.
 
-    ``command`` is what was typed, for the report.
+    ``scene`` are files; where they are several inputs of places, ``inputs`` say which is which, and ``combine`` how
+    their embeddings are joined. ``command`` is what was typed, for the report.
     """
 
     head: Path
@@ -43,11 +45,29 @@ class TrainRequest:
     class_weights: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    inputs: tuple[Input, ...] = ()
+    combine: Combine = Combine.CONCAT
 
     @property
     def outputs(self) -> tuple[Path, Path, Path]:
         """The head, and its report as JSON and HTML."""
         return self.head, self.head.with_suffix(".report.json"), self.head.with_suffix(".report.html")
+
+
+def check_joined(request: TrainRequest, *, asked: bool) -> None:
+    """Refuse what several inputs do not go with, and ``--combine`` (if ``asked`` for) without them.
+
+    Raises :class:`OptionError`.
+    """
+    if request.inputs and not request.method.is_token_head:
+        raise OptionError(
+            f"--method {request.method} sees the pixels of one input; several inputs are for linear, knn and mlp."
+        )
+    if asked and not request.inputs:
+        raise OptionError(
+            "--combine says how several inputs are joined, and there is one. Write inputs as FILE:sensor[:date], each "
+            "of another sensor or date."
+        )
 
 
 def read_zooms(text: str | int) -> tuple[int, ...]:
@@ -66,7 +86,7 @@ def read_ignored(text: str | None) -> tuple[int | str, ...]:
     return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
 
 
-def checked_choice(name: str, value: str, allowed: type[Method] | type[Task]) -> Any:
+def checked_choice(name: str, value: str, allowed: type[Combine] | type[Method] | type[Task]) -> Any:
     """Return the member of an enumeration; :class:`OptionError` names them."""
     import difflib
 

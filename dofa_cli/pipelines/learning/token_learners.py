@@ -98,9 +98,13 @@ class SceneTokens:
 
     def _known(self, at: Index) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Return features and targets of those samples that lie on valid ground."""
-        features = self._at(self.fields, at, self.draft.weights.config.embed_dim)
+        features = self.features(at)
         known = np.isfinite(features[:, 0])
         return features[known], self.targets[at][known]
+
+    def features(self, at: Index) -> NDArray[np.float32]:
+        """Return tokens (n, D) interpolated to samples, NaN where the ground is not valid."""
+        return self._at(self.fields, at, self.draft.recipe.width(self.draft.weights.config.embed_dim))
 
     def _at(self, fields: Mapping[int, Field], at: Index, width: int) -> NDArray[np.float32]:
         result = np.full((len(at), width), np.nan, np.float32)
@@ -114,7 +118,7 @@ class SceneTokens:
 
 def scene_tokens(
     draft: Draft,
-    runs: Sequence[Run],
+    runs: Sequence[Run | None],
     points: Points,
     targets: NDArray[Any],
     used: Index,
@@ -122,7 +126,10 @@ def scene_tokens(
     files: Sequence[Sequence[str]] = (),
     advance: Callable[[int], object] = lambda _: None,
 ) -> SceneTokens:
-    """Compute the tokens around the ``used`` points, or find on disk those of scenes whose ``files`` are known."""
+    """Compute the tokens around the ``used`` points, or find on disk those of scenes whose ``files`` are known.
+
+    ``runs`` are one a scene, ``None`` for those that are not there.
+    """
     fields, nodes, places = {}, {}, {}
     for number, run, mine in _by_scene(runs, points, used):
         places[number] = mine
@@ -134,7 +141,7 @@ def scene_tokens(
     return SceneTokens(draft, points, targets, fields, nodes, places)
 
 
-def windows_of(runs: Sequence[Run], points: Points, used: Index) -> int:
+def windows_of(runs: Sequence[Run | None], points: Points, used: Index) -> int:
     """Return how many windows the tokens around the ``used`` points take."""
     return sum(
         _windows_around(run, np.unique(nodes_at(run.plan.grid, points.row[mine], points.col[mine]).ids))
@@ -142,11 +149,11 @@ def windows_of(runs: Sequence[Run], points: Points, used: Index) -> int:
     )
 
 
-def _by_scene(runs: Sequence[Run], points: Points, used: Index) -> Iterator[tuple[int, Run, Index]]:
+def _by_scene(runs: Sequence[Run | None], points: Points, used: Index) -> Iterator[tuple[int, Run, Index]]:
     """Yield each scene that holds ``used`` points, with those."""
     for number, run in enumerate(runs):
         mine = used[points.scene[used] == number]
-        if len(mine):
+        if len(mine) and run is not None:
             yield number, run, mine
 
 

@@ -11,15 +11,35 @@ from pathlib import Path
 from dofa_cli.errors import BandMismatch, NoWeights, UnknownWeights, WrongHead
 from dofa_cli.heads.file import check_weights, load_head
 from dofa_cli.heads.head import Head, Recipe, Task
+from dofa_cli.model.config import DofaConfig
 from dofa_cli.pipelines.inference.encoder import TokenNorm, Weights, open_weights
 from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.pipelines.inference.plan import GridOptions
-from dofa_cli.pipelines.inference.run import Request, Run, Say, settle_scene, settle_windows, tell_outside
-from dofa_cli.pipelines.mapping.head_model import DenseMap, TokenMap, built_head, cell_values, map_model, weights_for
+from dofa_cli.pipelines.inference.run import (
+    Request,
+    Run,
+    Say,
+    settle_scene,
+    settle_windows,
+    tell_accuracy,
+    tell_outside,
+)
+from dofa_cli.pipelines.inputs.align import on_grid
+from dofa_cli.pipelines.mapping.head_model import (
+    DenseMap,
+    TokenMap,
+    built_head,
+    cell_values,
+    computing,
+    map_model,
+    weights_for,
+)
 from dofa_cli.pipelines.scenes.instrument import states_wavelengths
 from dofa_cli.pipelines.scenes.prepare import Described, Learnt, Prepared, SceneOptions, describe
 from dofa_cli.pipelines.scenes.traces import labels
+from dofa_cli.raster.area import crop_to_area
 from dofa_cli.raster.scene import read_headers
+from dofa_cli.raster.source import Grid
 from dofa_cli.sensors.custom import CUSTOM
 from dofa_cli.sensors.match import choose_bands
 from dofa_cli.sensors.normalise import BandNorm
@@ -126,25 +146,41 @@ def token_norm(recipe: Recipe) -> TokenNorm:
     return TokenNorm.NONE if recipe.token_norm == TokenNorm.NONE else TokenNorm.TRAINED
 
 
-def settle_head(file: HeadFile, request: Request, say: Say) -> Applied:
+def settle_head(file: HeadFile, request: Request, say: Say, onto: Grid | None = None) -> Applied:
     """Open weights and scene for a head and lay out the windows; ``request`` has the head's options filled in.
 
-    Raises :class:`WrongHead` for weights other than the head's, and what
-    :func:`~dofa_cli.pipelines.inference.run.settle` raises.
+    The scene is read on its own pixels, or ``onto`` others. Raises :class:`WrongHead` for weights other than the
+    head's, and what :func:`~dofa_cli.pipelines.inference.run.settle` raises.
     """
-    head = file.head
     described = describe(request.paths, request.scene)
     weights = head_weights(file, request.model.weights)
-    built = kept(("head", file.sha256, weights.sha256), partial(built_head, head, weights))
-    same = described.sensor.id == head.recipe.sensor
-    learnt = learnt_rules(head) if same else None
-    prepared = settle_scene(request, _inclined(described, head) if same else described, weights.config, say, learnt)
-    prepared = _with_warnings(
-        prepared, [*_by_order(described, request), *_unlike(head, prepared), *_rezoomed(head, request)], say
-    )
+    built = kept(("head", file.sha256, weights.sha256), partial(built_head, file.head, weights))
+    request = replace(request, model=computing(request.model, built))
+    prepared = prepare_for(file.head, request, described, weights.config, say, onto=onto)
+    prepared = _with_warnings(prepared, rezoomed(file.head, request), say)
     run = settle_windows(request, weights_for(built, weights), prepared, cell_values(built))
     tell_outside(run, say)
+    tell_accuracy(run, say)
     return Applied(file, run, map_model(built, run.encoder))
+
+
+def prepare_for(
+    head: Head, request: Request, described: Described, config: DofaConfig, say: Say, *, onto: Grid | None = None
+) -> Prepared:
+    """Settle bands and rules of a scene as a head learnt them, and tell the user in what it is unlike the training.
+
+    With ``onto``, the scene is resampled to those pixels before it is cut to the area of interest.
+    """
+    same = described.sensor.id == head.recipe.sensor
+    learnt = learnt_rules(head) if same else None
+    asked = request if onto is None else replace(request, aoi=None)
+    prepared = settle_scene(asked, _inclined(described, head) if same else described, config, say, learnt)
+    if onto is not None:
+        prepared = on_grid(prepared, described.headers, request.scene.masks, onto)
+        if request.aoi is not None:
+            cut = crop_to_area(prepared.scene, request.aoi, config.patch_size, request.grid.zoom)
+            prepared = prepared.on(cut)
+    return _with_warnings(prepared, [*_by_order(described, request), *_unlike(head, prepared)], say)
 
 
 def learnt_rules(head: Head) -> Learnt:
@@ -201,8 +237,8 @@ def _unlike(head: Head, prepared: Prepared) -> list[str]:
     return found
 
 
-def _rezoomed(head: Head, request: Request) -> list[str]:
-    """Warn of cells of another size than those of the training."""
+def rezoomed(head: Head, request: Request) -> list[str]:
+    """Return a warning of cells of another size than those of the training."""
     had, has = head.recipe.zoom, request.grid.zoom
     return [f"the head was trained at zoom {had}, not {has}; expect less of it."] if had != has else []
 

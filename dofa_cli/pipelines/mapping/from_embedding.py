@@ -20,6 +20,7 @@ from rasterio.windows import Window as RasterWindow
 from dofa_cli.errors import DamagedRaster, WrongHead
 from dofa_cli.heads.build import TokenHead
 from dofa_cli.heads.head import Head
+from dofa_cli.pipelines.inference.clock import Clock
 from dofa_cli.pipelines.inference.encoder import TokenNorm
 from dofa_cli.pipelines.inference.provenance import rule
 from dofa_cli.pipelines.inference.shards import MapParts, beside, part_name, save_all
@@ -106,6 +107,7 @@ class EmbeddingWork:
     def __init__(self, embedding: Embedding, head: TokenHead) -> None:
         self.embedding, self.head = embedding, head
         self.on_windows: Callable[[int], object] = lambda _: None
+        self.clock = Clock()
 
     @property
     def count(self) -> int:
@@ -118,8 +120,10 @@ class EmbeddingWork:
             with open_raster(self.embedding.path) as file:
                 for number in numbers:
                     started = time.perf_counter()
-                    files = save_all(folder, self._arrays(file, number))
-                    yield Finished(number, files, {"seconds": time.perf_counter() - started})
+                    with self.clock.stage("write"):
+                        files = save_all(folder, self._arrays(file, number))
+                    counts = {"seconds": time.perf_counter() - started, **self.clock.lap()}
+                    yield Finished(number, files, counts)
         except RasterioError as error:
             raise DamagedRaster(f"Cannot read {self.embedding.path}: {error}") from None
 
@@ -144,9 +148,10 @@ class EmbeddingWork:
     def _arrays(self, file: Any, number: int) -> dict[str, NDArray[Any]]:
         """Return a block's logits (rows, cols, K), and the validity of its pixels where some are not."""
         cells, name = self._blocks[number], part_name(number)
-        tokens = _tokens(file, RasterWindow(cells.col, cells.row, cells.width, cells.height))
+        window = RasterWindow(cells.col, cells.row, cells.width, cells.height)
+        tokens = self.clock.timed("wait", _tokens, file, window)
         known: NDArray[np.bool_] = np.asarray(np.isfinite(tokens).all(axis=-1))
-        with torch.inference_mode():
+        with torch.inference_mode(), self.clock.stage("infer"):
             filled = torch.from_numpy(np.where(known[..., None], tokens, np.float32(0)))
             logits = self.head.logits(filled).float().numpy()
         arrays: dict[str, NDArray[Any]] = {name: np.where(known[..., None], logits, np.float32(np.nan))}

@@ -7,10 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dofa_cli.errors import OptionError
 from dofa_cli.heads.build import DenseHead, TokenHead, dense_head, is_dense, token_head
 from dofa_cli.heads.head import Head
-from dofa_cli.model.device import arithmetic
+from dofa_cli.model.backends.backend import BackendName
+from dofa_cli.model.device import Precision, arithmetic
 from dofa_cli.pipelines.inference.encoder import Encoder, Weights
+from dofa_cli.pipelines.inference.run import ModelOptions
 
 
 class TokenMap:
@@ -51,6 +54,24 @@ def cell_values(built: TokenHead | DenseHead) -> int:
     """Return how many values a head gives a cell: detail² · K."""
     detail = 1 if isinstance(built, TokenHead) else built.detail
     return detail**2 * built.goal.outputs
+
+
+def computing(options: ModelOptions, built: TokenHead | DenseHead) -> ModelOptions:
+    """Return how a head's encoder is computed: a head that looks into the network needs it in PyTorch.
+
+    Raises :class:`OptionError` where something else was asked for.
+    """
+    if isinstance(built, TokenHead):
+        return options
+    if options.precision is Precision.INT8:
+        raise OptionError(
+            "--precision int8 is for heads of single tokens; this one looks into the network. Use bfloat16."
+        )
+    if options.backend not in (BackendName.AUTO, BackendName.TORCH):
+        raise OptionError(
+            f"--backend {options.backend} is for heads of single tokens; this one looks into the network. Leave it out."
+        )
+    return replace(options, backend=BackendName.TORCH)
 
 
 def weights_for(built: TokenHead | DenseHead, weights: Weights) -> Weights:

@@ -12,6 +12,8 @@ import numpy as np
 from dofa_cli import __version__
 from dofa_cli.heads.head import Head
 from dofa_cli.pipelines.chips.chip_set import HALF, ChipSet, open_chips
+from dofa_cli.pipelines.inference.backends.drawn import spread
+from dofa_cli.pipelines.inference.backends.opening import encoder_for
 from dofa_cli.pipelines.inference.batching import HALVED
 from dofa_cli.pipelines.inference.progress import window_progress
 from dofa_cli.pipelines.inference.provenance import rule
@@ -53,9 +55,13 @@ class HowShown:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did, or would do: ``rows`` written, and their number by class; seconds and bytes as foretold."""
+    """What a run did, or would do: ``rows`` written, and their number by class; seconds and bytes as foretold.
+
+    ``how`` names precision and backend.
+    """
 
     understood: Understood
+    how: dict[str, str]
     memory_bytes: int
     rows: int
     counts: dict[str, int]
@@ -91,7 +97,15 @@ def open_images(job: Job) -> tuple[ChipSet, Predictor]:
     unlike = unlike_training(job.head, chips.sensor, chips.product)
     for line in (*chips.notes, *(f"Warning: {warning}" for warning in (*chips.warnings, *unlike))):
         job.say(line)
-    return chips, Predictor(job.head, weights, chips.wavelengths_um, job.model)
+    encoder = encoder_for(
+        weights,
+        chips.wavelengths_um,
+        job.model,
+        side=side,
+        windows=len(chips),
+        draw=lambda count: chips.batch(spread(len(chips), count)),
+    )
+    return chips, Predictor(job.head, weights, encoder, job.model)
 
 
 def predict_chips(chips: ChipSet, predictor: Predictor) -> Predictions:
@@ -118,7 +132,7 @@ def rows_manifest(job: Job, predictor: Predictor, norms: Sequence[BandNorm], *, 
             **job.file.tags,
             "dofa_version": __version__,
             "normalization": [rule(norm) for norm in norms],
-            "precision": predictor.encoder.precision.value,
+            **predictor.how,
             "device": predictor.encoder.device.type,
             "batch size": predictor.batch,
             "chip": predictor.side,
@@ -147,7 +161,7 @@ def _counts(head: Head, found: Predictions) -> dict[str, int]:
 
 def foretold(understood: Understood, predictor: Predictor, rows: int) -> Outcome:
     """Say what a run over ``rows`` images would take."""
-    return Outcome(understood, predictor.memory_bytes, rows, {}, rows * predictor.seconds_an_image())
+    return Outcome(understood, predictor.how, predictor.memory_bytes, rows, {}, rows * predictor.seconds_an_image())
 
 
 def outcome(understood: Understood, predictor: Predictor, ending: Ending) -> Outcome:
@@ -155,7 +169,7 @@ def outcome(understood: Understood, predictor: Predictor, ending: Ending) -> Out
     warnings = (*understood.warnings, HALVED) if ending.counts.get("halved") else understood.warnings
     notes = (*understood.notes, *ending.facts.get("notes", ()))
     told = replace(understood, notes=notes, warnings=warnings)
-    return Outcome(told, predictor.memory_bytes, ending.facts["rows"], ending.facts["counts"])
+    return Outcome(told, predictor.how, predictor.memory_bytes, ending.facts["rows"], ending.facts["counts"])
 
 
 def rows_facts(head: Head, found: Predictions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from dofa_cli.heads.head import Head, Task
 from dofa_cli.model.device import choose_batch
 from dofa_cli.pipelines.chips.chip_set import Batch
 from dofa_cli.pipelines.inference.batching import Batcher
-from dofa_cli.pipelines.inference.encoder import Weights, open_encoder
+from dofa_cli.pipelines.inference.encoder import Encoder, Weights
 from dofa_cli.pipelines.inference.kept import kept
 from dofa_cli.pipelines.inference.memory import batch_within
 from dofa_cli.pipelines.inference.plan import process_bytes, window_bytes
@@ -72,11 +72,10 @@ class Predictor:
     ``batch`` is the number of images a forward, ``side`` their side in pixels, ``bands`` those of each.
     """
 
-    def __init__(self, head: Head, weights: Weights, wavelengths_um: Sequence[float], options: ModelOptions) -> None:
-        self.head, self.weights = head, weights
-        self.encoder = open_encoder(weights, wavelengths_um, device=options.device, precision=options.precision)
+    def __init__(self, head: Head, weights: Weights, encoder: Encoder, options: ModelOptions) -> None:
+        self.head, self.weights, self.encoder = head, weights, encoder
         self.scorer = token_head(head).to(self.encoder.device)
-        self.side, self.bands = side_of(head, weights), len(wavelengths_um)
+        self.side, self.bands = side_of(head, weights), len(encoder.wavelengths_um)
         self.fixed_bytes = process_bytes(weights.config)
         self.image_bytes = 0  # a graphics card has memory of its own
         if self.encoder.device.type == "cpu":
@@ -84,6 +83,13 @@ class Predictor:
         usual = options.batch_size or choose_batch(self.encoder.device)
         self.batch = batch_within(options.memory_limit, self.fixed_bytes, self.image_bytes, usual)
         self.batcher = Batcher(self.batch, self.encoder.device)
+
+    @property
+    def how(self) -> dict[str, str]:
+        """Precision and backend, and in int8 the ranges."""
+        ranges = self.encoder.ranges
+        how = {"precision": self.encoder.precision.value, "backend": self.encoder.backend.name.value}
+        return how | ({"int8_ranges": ranges.digest} if ranges else {})
 
     def __call__(self, batches: Iterator[Batch]) -> Predictions:
         """Predict batches of at most ``batch`` images each."""

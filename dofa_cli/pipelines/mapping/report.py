@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dofa_cli.heads.head import Head
 from dofa_cli.pipelines.inference.machine import to_json
+from dofa_cli.pipelines.inference.peak import peak_memory
 from dofa_cli.pipelines.mapping.files import MapFiles, Tally
 from dofa_cli.raster.ground import ground_pixel
 from dofa_cli.raster.source import Grid
@@ -44,7 +46,8 @@ class MapReport:
     ``files`` are paths by what they hold. ``classes`` has value, name, pixels and hectares of each class (by the pixel
     at the scene's centre), ``numbers`` the mean and range of a predicted number; both are ``None`` where they do not
     apply, and counts are ``None`` before the map is made. ``valid_share`` is the share of pixels with a value.
-    ``kept_shards`` are those that an earlier, stopped run had finished; ``seconds`` counts them too.
+    ``kept_shards`` are those that an earlier, stopped run had finished; ``seconds`` counts them too. ``stages`` and
+    ``peak_memory_bytes`` are as in :class:`~dofa_cli.pipelines.inference.report.Report`.
     """
 
     output: str
@@ -55,6 +58,8 @@ class MapReport:
     height: int
     width: int
     seconds: float
+    stages: dict[str, float]
+    peak_memory_bytes: int | None
     kept_shards: int
     valid_share: float | None
     classes: list[dict[str, Any]] | None
@@ -76,6 +81,7 @@ def map_report(
     seconds: float,
     tally: Tally | None,
     kept_shards: int = 0,
+    stages: Mapping[str, float] | None = None,
 ) -> MapReport:
     """Collect a run's report; without a ``tally`` nothing was written."""
     pixels = None if tally is None else int(tally.pixels.sum())
@@ -88,6 +94,8 @@ def map_report(
         height=grid.height,
         width=grid.width,
         seconds=seconds,
+        stages=dict(stages or {}),
+        peak_memory_bytes=None if tally is None else peak_memory(),
         kept_shards=kept_shards,
         valid_share=None if pixels is None else pixels / (grid.height * grid.width),
         classes=_classes(head, grid, tally),

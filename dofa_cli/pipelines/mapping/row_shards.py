@@ -13,7 +13,7 @@ import numpy as np
 
 from dofa_cli.heads.build import encoder_of
 from dofa_cli.pipelines.chips.chip_set import Batch, ChipSet
-from dofa_cli.pipelines.inference.recipe import Network, weights_again
+from dofa_cli.pipelines.inference.recipe import Network, encoder_on, weights_again
 from dofa_cli.pipelines.inference.run import ModelOptions
 from dofa_cli.pipelines.inference.shards import part_name, save_all
 from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor
@@ -141,5 +141,4 @@ def _predictor(judge: Judge) -> Predictor:
     network, head = judge.network, head_again(judge.head).head
     weights = weights_again(network.path, network.name, network.sha256)
     changed = replace(weights, checkpoint=replace(weights.checkpoint, model=encoder_of(head, weights.checkpoint.model)))
-    options = ModelOptions(device=network.device, precision=network.precision, batch_size=judge.batch)
-    return Predictor(head, changed, network.wavelengths_um, options)
+    return Predictor(head, changed, encoder_on(network, changed), ModelOptions(batch_size=judge.batch))

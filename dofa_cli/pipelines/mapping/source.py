@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -38,7 +38,8 @@ class MapSource:
     """What a map is made from. ``grid`` is that of the map's pixels, ``nbytes`` the size of the parts on disk.
 
     ``work`` is cut into shards, ``recipe`` opens it elsewhere under a key, ``manifest`` says what shards depend on, and
-    ``parts`` finds what finished ones left in a folder. ``foretell`` estimates how many seconds they take.
+    ``parts`` finds what finished ones left in a folder. ``foretell`` estimates how many seconds they take, ``found``
+    makes notes of what they counted.
     """
 
     file: HeadFile
@@ -50,17 +51,18 @@ class MapSource:
     manifest: Callable[[], Manifest]
     parts: Callable[[Path, Sequence[Finished]], MapParts]
     foretell: Callable[[], float]
+    found: Callable[[Mapping[str, float]], tuple[str, ...]] = lambda _: ()
 
 
-def source_of_scene(file: HeadFile, request: Request, say: Say) -> MapSource:
-    """Open scene and weights for a head.
+def source_of_scene(file: HeadFile, request: Request, say: Say, onto: Grid | None = None) -> MapSource:
+    """Open scene and weights for a head; the scene is read on its own pixels, or ``onto`` others.
 
     Raises what :func:`~dofa_cli.pipelines.mapping.apply_head.settle_head` raises.
     """
     request = replace(request, scene=scene_options(file, request.scene, request.paths))
-    applied = settle_head(file, request, say)
+    applied = settle_head(file, request, say, onto)
     run, model = applied.run, applied.model
-    nbytes = _part_bytes(run.plan.grid, model.detail, model.dim)
+    nbytes = part_bytes(run.plan.grid, model.detail, model.dim)
     return MapSource(
         file=file,
         grid=run.prepared.scene.grid,
@@ -86,7 +88,7 @@ def source_of_embedding(file: HeadFile, embedding: Embedding, request: Request, 
         say(f"Warning: {warning}")
     head = token_head(file.head)
     work = EmbeddingWork(embedding, head)
-    nbytes = _part_bytes(embedding.cells, 1, head.goal.outputs)
+    nbytes = part_bytes(embedding.cells, 1, head.goal.outputs)
     return MapSource(
         file=file,
         grid=embedding.grid,
@@ -100,7 +102,8 @@ def source_of_embedding(file: HeadFile, embedding: Embedding, request: Request, 
     )
 
 
-def _part_bytes(cells: CellGrid, detail: int, depth: int) -> int:
+def part_bytes(cells: CellGrid, detail: int, depth: int) -> int:
+    """Return the bytes of all parts of a map: ``depth`` values a sub-cell, and the validity of pixels."""
     return cells.rows * cells.cols * detail**2 * depth * FLOAT_BYTES + cells.height * cells.width
 
 
@@ -121,7 +124,7 @@ def _facts_of_run(applied: Applied, nbytes: int) -> MapFacts:
         standardised=[{"band": c.norm.band, "mean": c.mean, "std": c.std} for c in prepared.checks],
         tags=run.tags | {"level": LEVEL} | applied.file.tags,
         notes=prepared.notes,
-        warnings=prepared.warnings,
+        warnings=run.warnings,
     )
 
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from dofa_cli.errors import OptionError
 from dofa_cli.heads.head import Head
+from dofa_cli.pipelines.inference.backends.drawn import CPU, spread
+from dofa_cli.pipelines.inference.backends.opening import encoder_for
+from dofa_cli.pipelines.inference.encoder import Weights
 from dofa_cli.pipelines.inference.identity import place
 from dofa_cli.pipelines.mapping.image_job import (
     HowShown,
@@ -22,12 +26,13 @@ from dofa_cli.pipelines.mapping.image_job import (
     rows_manifest,
     unlike_training,
 )
-from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor, columns_of, open_for
+from dofa_cli.pipelines.mapping.predictor import Predictions, Predictor, columns_of, open_for, side_of
 from dofa_cli.pipelines.mapping.row_shards import SquareRecipe, predictions_of, square_work
 from dofa_cli.pipelines.mapping.row_table import footprints, write_rows
 from dofa_cli.pipelines.mapping.square_map import RASTERS, write_square_map, write_square_style
-from dofa_cli.pipelines.mapping.squares import Squares, lay_squares
+from dofa_cli.pipelines.mapping.squares import Squares, lay_squares, square_batches
 from dofa_cli.pipelines.scenes.prepare import Prepared, describe, prepare_scene
+from dofa_cli.pipelines.scenes.standardise import Standardiser
 from dofa_cli.pipelines.shards.session import Course, Session, session
 from dofa_cli.pipelines.shards.store import Ending
 from dofa_cli.raster.grid import Window
@@ -46,7 +51,7 @@ def classify_squares(job: Job, output: Path, cut: Cut, course: Course, run: HowS
     weights = open_for(job.file, job.model)
     prepared = _scene(job, weights.config.family)
     squares = lay_squares(prepared.scene, cut.size)
-    predictor = Predictor(job.head, weights, prepared.wavelengths_um, job.model)
+    predictor = _predictor(job, weights, prepared, squares)
     understood = Understood(prepared.sensor.id, prepared.product.id, {}, prepared.notes, prepared.warnings)
     if run.dry:
         return foretold(understood, predictor, squares.height * squares.width)
@@ -58,6 +63,18 @@ def classify_squares(job: Job, output: Path, cut: Cut, course: Course, run: HowS
             parts.complete(recipe, square_work(prepared, squares, predictor), advance)
             ending = _write_squares(job, output, (prepared, squares, cut), parts)
     return outcome(understood, predictor, ending)
+
+
+def _predictor(job: Job, weights: Weights, prepared: Prepared, squares: Squares) -> Predictor:
+    side, windows = side_of(job.head, weights), squares.windows
+
+    def draw(count: int) -> Tensor:
+        some = [windows[at] for at in spread(len(windows), count)]
+        found = next(square_batches(prepared.scene, some, Standardiser(prepared.norms, CPU), side, count))
+        return found.pixels[found.valid.sum(dim=(1, 2)) > 0]
+
+    encoder = encoder_for(weights, prepared.wavelengths_um, job.model, side=side, windows=len(windows), draw=draw)
+    return Predictor(job.head, weights, encoder, job.model)
 
 
 def _write_squares(job: Job, output: Path, laid: tuple[Prepared, Squares, Cut], parts: Session) -> Ending:

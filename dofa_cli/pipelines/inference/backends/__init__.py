@@ -1,0 +1,1 @@
+"""Which backend computes a scene, what it needs to know of the scene, and how exact it is."""
