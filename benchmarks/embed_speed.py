@@ -4,9 +4,9 @@ Usage: python benchmarks/embed_speed.py [--bands 3,9,13] [--windows 500] [--roun
                                         [--rows float32,bfloat16,int8]
 
 DOFA v1 base with random weights, 224-pixel windows side by side. Every figure is windows a second over the whole
-process: start, reading, network, writing. Ours run once over a small scene before, so that what is kept of a first start
-(compiled networks, ranges of 8-bit numbers) is there; what that costs is told apart. Programs take turns; medians are
-told. Results go to benchmarks/results/NAME.json and to the screen as a table.
+process: start, reading, network, writing. Ours run once over a small scene before, so that what is kept of a first
+start (compiled networks, ranges of 8-bit numbers) is there; what that costs is told apart. Programs take turns; medians
+are told. Results go to benchmarks/results/NAME.json and to the screen as a table.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class Run:
 class Row:
     """One program over one scene; seconds are medians, ``first_start`` those that a first run takes more.
 
-    ``network``, ``waiting`` and ``assembling`` are seconds of stages, as the program's own clock tells them. The largest
-    difference is relative to the largest token value; the cosine is the smallest between a token and the plain loop's.
+    ``network``, ``waiting`` and ``assembling`` are seconds of stages, as the program's own clock tells them. The
+    largest difference is relative to the largest token value; the cosine is the smallest between a token and the plain
+    loop's.
     """
 
     windows_per_second: float
