@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/heads.py DATA FOLDER [--sets SET ...] [--methods METHOD ...] [--json FILE]
 
-Heads and reports go to FOLDER. Splits are those of probe_sets.py (chips, tiles), fields (Indian Pines), and blocks of
-ground (single scenes). Zoom and strength are chosen on validation. Tile sets and Indian Pines have a row of the pixels'
-own values beside them: a random forest or a logistic regression, on the same splits. Intervals are 95 %, from chips,
-tiles or blocks.
+Heads and reports go to FOLDER. FILE is written after every row, and rows that it has are not measured again. Splits are
+those of probe_sets.py (chips, tiles), fields (Indian Pines), and blocks of ground (single scenes). Zoom and strength are
+chosen on validation. The row `pixels` of the tiles is a random forest on the pixels' own values, that of Indian Pines a
+logistic regression, on the same splits. Intervals are 95 %, from chips, tiles or blocks.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from dofa_cli.pipelines.train import train
 INDIAN_PINES, LAND_USE, SLOVENIA = "indian-pines", "t33uuu-osm", "slovenia"
 IMAGES = ("linear", "knn", "mlp", "finetune")
 PIXELS = ("linear", "knn", "mlp", "upernet", "upernet+spectrum", "finetune", "finetune+spectrum", "lora")
+BESIDE = "pixels"
+"""The row of a set's pixels alone."""
 FOREST_PIXELS = 60_000
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -74,19 +76,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    rows = []
+    file: Path | None = options.json
+    rows = [Row(**plain) for plain in json.loads(file.read_text())] if file and file.exists() else []
+    known = {(row.set, row.method) for row in rows}
     for one in (found for found in SETS if found.name in options.sets):
-        for row in measured(one, options.data, options.folder, options.methods, options.zoom):
+        asked = [name for name in (*one.methods, BESIDE) if options.methods is None or name in options.methods]
+        missing = [name for name in asked if (one.name, name) not in known]
+        for row in measured(one, options.data, options.folder, missing, options.zoom):
             rows.append(row)
             print(line(row), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+            if file:
+                file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-def measured(one: Set, data: Path, folder: Path, methods: Sequence[str] | None, zoom: str | None) -> Iterator[Row]:
-    """Train and test all methods of a set."""
-    given = one.options(data, folder)
-    for method in (name for name in one.methods if methods is None or name in methods):
+def measured(one: Set, data: Path, folder: Path, methods: Sequence[str], zoom: str | None) -> Iterator[Row]:
+    """Train and test ``methods`` of a set."""
+    given = one.options(data, folder) if methods else {}
+    for method in (name for name in one.methods if name in methods):
         head = folder / f"{one.name}_{method.replace('+', '_')}.pt"
         name, _, spectrum = method.partition("+")
         settings: dict[str, Any] = {"spectrum": True} if spectrum else {}
@@ -104,9 +110,9 @@ def measured(one: Set, data: Path, folder: Path, methods: Sequence[str] | None, 
             report.zoom if report.task == "segment" else None,
             time.perf_counter() - started,
         )
-    if one.beside is not None and (methods is None or "beside" in methods):
+    if one.beside is not None and BESIDE in methods:
         yield one.beside(data, folder)
-    if one.extra is not None and (methods is None or "linear" in methods):
+    if one.extra is not None and "linear" in methods:
         print(one.extra(given, folder), flush=True)
 
 
@@ -223,7 +229,7 @@ def forest(data: Path, folder: Path) -> Row:
     )
     chosen = generator.choice(len(x), min(FOREST_PIXELS, len(x)), replace=False)
     model = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=0).fit(x[chosen], y[chosen])
-    return scored(CDL, "random forest, pixels", truth, model.predict(tested), started)
+    return scored(CDL, truth, model.predict(tested), started)
 
 
 def regression(data: Path, folder: Path) -> Row:
@@ -240,13 +246,13 @@ def regression(data: Path, folder: Path) -> Row:
     held = np.arange(len(x)) % 3 == 0
     models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=500, tol=1e-3)) for c in STRENGTHS]
     best = max(models, key=lambda model: float(model.fit(x[~held], y[~held]).score(x[held], y[held])))
-    return scored(INDIAN_PINES, "logistic regression", truth, best.fit(x, y).predict(tested), started)
+    return scored(INDIAN_PINES, truth, best.fit(x, y).predict(tested), started)
 
 
-def scored(name: str, method: str, truth: NDArray[Any], given: NDArray[Any], started: float) -> Row:
+def scored(name: str, truth: NDArray[Any], given: NDArray[Any], started: float) -> Row:
     overlap = float(jaccard_score(truth, given, average="macro", labels=np.unique(truth)))
     seconds = time.perf_counter() - started
-    return Row(name, method, float(accuracy_score(truth, given)), None, overlap, None, seconds)
+    return Row(name, BESIDE, float(accuracy_score(truth, given)), None, overlap, None, seconds)
 
 
 SETS = (
