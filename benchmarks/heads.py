@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/heads.py DATA FOLDER [--sets SET ...] [--methods METHOD ...] [--json FILE]
 
-Heads and reports go to FOLDER. FILE is written after every row, and rows that it has are not measured again. Splits are
-those of probe_sets.py (chips, tiles), fields (Indian Pines), and blocks of ground (single scenes). Zoom and strength are
-chosen on validation. The row `pixels` of the tiles is a random forest on the pixels' own values, that of Indian Pines a
-logistic regression, on the same splits. Intervals are 95 %, from chips, tiles or blocks.
+Heads and reports go to FOLDER. FILE is written after every row, and rows that it has are not measured again. Splits
+are those of probe_sets.py (chips, tiles), fields (Indian Pines), and blocks of ground (single scenes). Zoom and
+strength are chosen on validation. The row `pixels` of the tiles is a random forest on the pixels' own values, that of
+Indian Pines a logistic regression, on the same splits. Intervals are 95 %, from chips, tiles or blocks.
 """
 
 from __future__ import annotations
