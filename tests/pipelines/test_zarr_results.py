@@ -130,12 +130,6 @@ def test_an_ending_that_does_not_fit_the_format_is_named(run, output, options):
         run(output, **options)
 
 
-def test_maps_at_addresses_are_refused(scene, weights, tmp_path):
-    head = saved(linear_head(recipe_for(scene), weights), tmp_path / "crops.pt")
-    with pytest.raises(OptionError, match="Copy the map afterwards"):
-        segment(scene, "memory://bucket/map.zarr", head=head, weights=str(weights))
-
-
 def test_the_command_line_takes_the_format(scene, weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["embed", str(scene), "--sensor", "sentinel2", "--weights", str(weights), "--format", "zarr"]

@@ -29,12 +29,12 @@ class Fingerprint:
     stamp: int | str | None = None
 
     def difference(self, other: Fingerprint) -> str | None:
-        """Say how ``other``, of the same path, differs."""
-        if self == other:
-            return None
-        if self.size != other.size:
+        """Say how ``other``, of the same path, differs in what is known of both."""
+        if None not in (self.size, other.size) and self.size != other.size:
             return f"{self.path} changed (size {self.size} -> {other.size} bytes)"
-        return f"{self.path} was written again since"
+        if None not in (self.stamp, other.stamp) and self.stamp != other.stamp:
+            return f"{self.path} was written again since"
+        return None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def fingerprint(path: str) -> Fingerprint:
 def replaced(inputs: Sequence[Fingerprint]) -> list[str]:
     """Say which inputs are others now; what cannot be asked at the moment counts as unchanged."""
     now = [fingerprint(one.path) for one in inputs]
-    return [text for a, b in zip(inputs, now, strict=True) if b.size is not None and (text := a.difference(b))]
+    return list(_between_inputs(inputs, now))
 
 
 def told(differences: Sequence[str]) -> str:

@@ -50,6 +50,13 @@ def test_inputs_that_went_came_or_moved_are_named():
     ]
 
 
+def test_what_a_server_did_not_say_is_no_difference():
+    silent, known = Fingerprint("http://a/b.tif"), Fingerprint("http://a/b.tif", 12, "tag")
+    assert silent.difference(known) is None
+    assert known.difference(silent) is None
+    assert Fingerprint("http://a/b.tif", None, "old").difference(known) == "http://a/b.tif was written again since"
+
+
 def test_many_differences_stay_one_line():
     said = told([f"option {number} was 0, is 1" for number in range(SHOWN + 3)])
     assert said.endswith(" and 3 more")
