@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ from dofa_cli.raster.zarr_places import is_zarr
 
 VIRTUAL = ".vrt"
 ENDINGS = (".tif", ".tiff", VIRTUAL)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]+:/", re.IGNORECASE)
+"""How an address begins, also one that became a path and lost a slash."""
 COPIES = 2
 """Disk space needed at once, in results: the assembled file and the final one."""
 OWN_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -91,6 +94,8 @@ def mosaic(
     """
     started = time.perf_counter()
     path, overlap = Path(output), Overlap(on_overlap)
+    if _ADDRESS.match(str(path)):
+        raise OptionError(f"A mosaic is written to a path of this machine, not to the address {output}. Copy it there.")
     if path.suffix.lower() not in ENDINGS:
         raise OptionError(f"A mosaic is a GeoTIFF (.tif) or a virtual raster (.vrt), not '{path.name}'.")
     if resolution is not None and not resolution > 0:

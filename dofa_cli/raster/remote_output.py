@@ -6,16 +6,16 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from dofa_cli import __version__
 from dofa_cli.errors import OptionError, OutputExists, OutputUnwritable
 from dofa_cli.raster.writer import explained
+from dofa_cli.raster.zarr_places import store_explained
 
 ENTRY = ".dofa.json"
 """Ending of an entry's name: that of the output and this."""
@@ -35,7 +35,7 @@ def remote_output(url: str, *, overwrite: bool, staging: Path | None = None) -> 
     :class:`~dofa_cli.errors.OptionError` for an address that nothing here can write to.
     """
     system, path = _opened(url)
-    folder = (staging or Path.cwd()) / f".upload-{sha256(url.encode()).hexdigest()[:12]}"
+    folder = (staging or Path.cwd()) / staging_name(url)
     local = folder / PurePosixPath(path).name
     _check_free(system, path, url, overwrite=overwrite or local.exists())
     with explained(folder):
@@ -50,6 +50,11 @@ def remote_output(url: str, *, overwrite: bool, staging: Path | None = None) -> 
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def staging_name(url: str) -> str:
+    """Return the name of the folder in which an output is made before it is uploaded to ``url``."""
+    return f".upload-{sha256(url.encode()).hexdigest()[:12]}"
+
+
 def upload_whole(local: Path, url: str) -> None:
     """Upload an output, a file or a store, with all else in its folder that is not hidden; the entry comes last.
 
@@ -61,6 +66,8 @@ def upload_whole(local: Path, url: str) -> None:
     _attempt(url, lambda: _remove(system, path + ENTRY))
     for name, file in files.items():
         _attempt(url, lambda name=name, file=file: _put(system, file, str(parent / name)))
+    if local.is_dir():
+        _attempt(url, lambda: _remove_others(system, path, {str(parent / name) for name in files}))
     entry = {"dofa_version": __version__, "files": {name: _size_and_crc(file) for name, file in files.items()}}
     _attempt(url, lambda: system.pipe_file(path + ENTRY, json.dumps(entry, indent=1).encode()))
 
@@ -80,13 +87,8 @@ def _opened(url: str) -> tuple[Any, str]:
     """Return the file system of an address, and its path there."""
     from fsspec.core import url_to_fs
 
-    kind = urlsplit(url).scheme
-    try:
+    with store_explained(url):
         system, path = url_to_fs(url)
-    except ImportError as error:
-        raise OptionError(f"{kind}:// needs another package: {error}.") from None
-    except ValueError as error:
-        raise OptionError(f"Cannot write to {url}: {error}.") from None
     return system, str(path)
 
 
@@ -118,6 +120,14 @@ def _put(system: Any, file: Path, path: str) -> None:
 def _remove(system: Any, path: str) -> None:
     if system.exists(path):
         system.rm_file(path)
+
+
+def _remove_others(system: Any, store: str, names: Collection[str]) -> None:
+    """Remove an older store's chunks that the new one lacks, since all in them is nodata: they would show through."""
+    kept = {system._strip_protocol(name) for name in names}
+    for old in system.find(store):
+        if old not in kept:
+            system.rm_file(old)
 
 
 def _attempt(url: str, action: Any) -> Any:

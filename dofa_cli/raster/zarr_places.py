@@ -15,6 +15,7 @@ from dofa_cli.raster.writer import check_output, explained
 
 SUFFIX = ".zarr"
 FILE = "file://"
+READ_ONLY = ("http://", "https://")
 Place = Path | UPath
 """Where a file lies: here, or at an address of an object store."""
 
@@ -81,18 +82,23 @@ def move_store(working: Path, path: Path) -> None:
 
 @contextmanager
 def store_explained(url: str | Path) -> Iterator[None]:
-    """Turn what file systems and object stores say into errors of ours."""
+    """Turn what file systems and object stores say into errors of ours.
+
+    Raises :class:`OutputUnwritable`, at once for addresses of the web.
+    """
     if not is_url(url):
         with explained(local_path(url)):
             yield
         return
+    if str(url).lower().startswith(READ_ONLY):
+        raise OutputUnwritable(f"Cannot write {url}: the web is read only. Give a path, or an object store's address.")
     try:
         yield
     except ImportError as error:
         scheme = str(url).split("://", maxsplit=1)[0]
         raise OutputUnwritable(f"Cannot write {url}: {scheme}:// needs a package that is missing ({error}).") from None
     except (OSError, ValueError) as error:
-        raise OutputUnwritable(f"Cannot write {url}: {first_line(error)}") from None
+        raise OutputUnwritable(f"Cannot write {url}: {first_line(error).rstrip('.')}.") from None
 
 
 def first_line(error: BaseException) -> str:

@@ -57,6 +57,7 @@ def test_a_dry_run_shows_grid_and_size(run, tmp_path):
         (("all.tif", "m0.tif", "--on-overlap", "mode"), 2, "--on-overlap 'mode' is not one of"),
         (("all.tif", "m0.tif", "--on-overlap", "mean"), 2, "is for numbers"),
         (("nowhere/all.tif", "m0.tif"), 42, "nowhere"),
+        (("s3://bucket/all.tif", "m0.tif"), 2, "not to the address s3:/"),
         (("m0.tif", "m1.tif"), 41, "exists already"),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from contextlib import nullcontext
 
 import fsspec
 import numpy as np
@@ -11,7 +14,7 @@ import rasterio
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dofa_cli.classes import ClassTable
-from dofa_cli.errors import OptionError, OutputExists, OutputUnwritable
+from dofa_cli.errors import Interrupted, OptionError, OutputExists, OutputLocked, OutputUnwritable
 from dofa_cli.pipelines.classify import classify
 from dofa_cli.pipelines.embed import embed
 from dofa_cli.pipelines.inference.encoder import Encoder
@@ -104,6 +107,41 @@ def test_after_an_upload_that_failed_the_same_command_only_uploads(scene, option
     report = embed(scene, f"{FOLDER}/a.tif", **options)
     assert report.kept_shards == report.shards
     assert is_uploaded(report.output)
+    assert list(here.iterdir()) == []
+
+
+def test_a_second_run_is_refused_until_the_first_is_uploaded(scene, options, monkeypatch, here):
+    put, refused = MemoryFileSystem.put_file, []
+
+    def put_while_another_starts(*args, **kwargs):
+        with pytest.raises(OutputLocked, match=f"writes {FOLDER}/a.tif: process") as error:
+            embed(scene, f"{FOLDER}/a.tif", **options)
+        refused.append(error)
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_while_another_starts)
+    assert is_uploaded(embed(scene, f"{FOLDER}/a.tif", **options).output)
+    assert refused
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_during_an_upload_lets_it_end_and_a_second_one_stops(scene, options, monkeypatch, here, signals):
+    put = MemoryFileSystem.put_file
+
+    def put_after_signals(*args, **kwargs):
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_after_signals)
+    with pytest.raises(Interrupted) if signals > 1 else nullcontext():
+        embed(scene, f"{FOLDER}/a.tif", **options)
+    assert is_uploaded(f"{FOLDER}/a.tif") == (signals == 1)
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put)
+    if signals > 1:
+        report = embed(scene, f"{FOLDER}/a.tif", **options)
+        assert report.kept_shards == report.shards
     assert list(here.iterdir()) == []
 
 

@@ -83,6 +83,18 @@ def test_a_store_is_uploaded_with_all_that_is_in_it(tmp_path):
     assert is_uploaded(url)
 
 
+def test_nothing_of_an_older_store_shows_through_where_the_new_one_has_no_chunk(tmp_path):
+    store, url = tmp_path / "map.zarr", URL.replace(".tif", ".zarr")
+    (store / "c").mkdir(parents=True)
+    write(store / "zarr.json")
+    write(store / "c" / "0")
+    write(store / "c" / "1")
+    upload_whole(store, url)
+    (store / "c" / "1").unlink()
+    upload_whole(store, url)
+    assert stored() == {"map.zarr/zarr.json", "map.zarr/c/0", "map.zarr.dofa.json"}
+
+
 def test_an_upload_that_was_cut_short_is_no_reason_to_refuse_the_same_output(tmp_path):
     with remote_output(URL, overwrite=False, staging=tmp_path) as local:
         write(local)
@@ -158,7 +170,15 @@ def test_an_output_of_another_size_than_its_entry_says_is_not_uploaded(tmp_path)
     assert not is_uploaded(URL)
 
 
-@pytest.mark.parametrize("url", ["nowhere://bucket/map.tif", "memory://"])
-def test_addresses_that_nothing_can_write_to_are_refused(url, tmp_path):
-    with pytest.raises(OptionError), remote_output(url, overwrite=False, staging=tmp_path):
+@pytest.mark.parametrize(
+    ("url", "error", "said"),
+    [
+        ("nowhere://bucket/map.tif", OutputUnwritable, r"^Cannot write nowhere://bucket/map.tif: .*nowhere\.$"),
+        ("https://example.org/map.tif", OutputUnwritable, "read only"),
+        ("memory://", OptionError, "names no file"),
+    ],
+)
+def test_addresses_that_nothing_can_write_to_are_refused(url, error, said, tmp_path):
+    with pytest.raises(error, match=said), remote_output(url, overwrite=False, staging=tmp_path):
         pass
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from dofa_cli.pipelines.shards.work import Recipe, ShardWork
 PATIENCE = 300.0
 """Seconds to wait for a scheduler that is gone, or for any worker."""
 CONNECT_SECONDS = 10
+_HOST_AND_PORT = re.compile(r"[\w.\-]+:\d{1,5}")
 LOGS = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
 
 Say = Callable[[str], object]
@@ -88,8 +90,22 @@ def open_cluster(
 
 
 def _joining(scheduler: str) -> Connect:
-    """Return how to connect to an address, or to whatever address a scheduler file holds when it is read."""
-    return _client_of(address=scheduler) if "://" in scheduler else _client_of(scheduler_file=scheduler)
+    """Return how to connect to an address, or to whatever address a scheduler file holds when it is read.
+
+    Raises :class:`~dofa_cli.errors.OptionError` for an address of a kind that Dask does not know.
+    """
+    from distributed.comm.registry import get_backend
+
+    if _HOST_AND_PORT.fullmatch(scheduler) and not Path(scheduler).exists():
+        scheduler = f"tcp://{scheduler}"
+    kind, found, _ = scheduler.partition("://")
+    if not found:
+        return _client_of(scheduler_file=scheduler)
+    try:
+        get_backend(kind)
+    except ValueError:
+        raise OptionError(f"--scheduler {scheduler}: no kind of address '{kind}'. Write tcp://HOST:PORT.") from None
+    return _client_of(address=scheduler)
 
 
 def _client_of(**where: str) -> Connect:
@@ -110,7 +126,8 @@ def _introduce(link: Link, say: Say) -> None:
     waiting = "" if threads else f"; waiting for one for up to {link.patience:.0f} s"
     say(f"{len(threads)} worker{'s' if len(threads) != 1 else ''} at {link.where}{waiting}")
     if many := sum(count > 1 for count in threads.values()):
-        say(f"Warning: {many} workers have several threads, of which one computes. Start them with --nthreads 1.")
+        of = f"{many} of {len(threads)} workers"
+        say(f"Warning: several threads, of which one computes, in {of}. Start them with --nthreads 1.")
     address = link.client.dashboard_link
     if importlib.util.find_spec("bokeh"):
         say(f"Dask dashboard: {address}")

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from dofa_cli import __version__, errors
 from dofa_cli.errors import DofaError, OutputUnwritable, RunDiffers, RunError
-from dofa_cli.pipelines.shards.store import Finished, PartStore
+from dofa_cli.pipelines.shards.store import MANIFEST, Finished, PartStore
 from dofa_cli.pipelines.shards.work import Recipe, ShardWork
 
 OPENED = 2
@@ -73,6 +73,25 @@ def do_shards(task: Task, send: Send) -> None:
         _work_through(work, missing, task, send)
 
 
+class _Owner:
+    """Whose parts a folder held when a task began, so that a driver that was ended and replaced is noticed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MANIFEST
+        self.before = self._read()
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the folder is gone, or its parts are of another run by now."""
+        return self._read() != self.before
+
+    def _read(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return None
+
+
 def check_place(task: Task) -> None:
     """Raise unless this worker has the driver's version and sees the driver's folder."""
     if task.version != __version__:
@@ -124,22 +143,27 @@ def _not_kept(task: Task, send: Send) -> list[int]:
 
 def _work_through(work: ShardWork, numbers: list[int], task: Task, send: Send) -> None:
     """Work on shards in order; one that fails is left out and the rest go on."""
-    left = list(numbers)
-    while left and task.run not in _stopped:
+    left, owner = list(numbers), _Owner(task.folder)
+    while left and task.run not in _stopped and not owner.is_another:
         try:
-            _stream(work, left, task, send)
+            _stream(work, left, task, send, owner)
         except Exception as error:  # noqa: BLE001 - the driver decides, whatever a shard meets
             send(_failed(left.pop(0), as_dofa_error(error)))
             if not isinstance(error, DofaError):
                 _opened.pop(task.recipe.key, None)  # what it left open may be broken
 
 
-def _stream(work: ShardWork, left: list[int], task: Task, send: Send) -> None:
-    """Work on the shards of ``left`` in one stream, taking off those that are finished."""
+def _stream(work: ShardWork, left: list[int], task: Task, send: Send, owner: _Owner) -> None:
+    """Work on the shards of ``left`` in one stream, taking off those that are finished.
+
+    Nothing is recorded in a folder that has become another run's: its driver was ended, and nobody listens.
+    """
     store, started = PartStore(task.folder), time.monotonic()
     send({"what": "started", "number": left[0]})
     with closing(cast("Any", work.run(tuple(left), task.folder))) as stream:
         for done in stream:
+            if owner.is_another:
+                return
             store.finish(done)
             left.remove(done.number)
             send(_finished(done, time.monotonic() - started))

@@ -11,7 +11,7 @@ from string import Formatter
 
 from dofa_cli.errors import OptionError
 from dofa_cli.pipelines.many.scene_item import SceneItem
-from dofa_cli.raster.zarr_places import Place
+from dofa_cli.raster.zarr_places import Place, store_explained
 
 FIELDS = ("name", "parent", "level", "verb", "sensor", "date", "number")
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -54,6 +54,22 @@ class Naming:
         except ValueError as error:
             raise OptionError(f"--name '{self.pattern}' is no pattern: {error}.") from None
         return self._ending(self.folder / name)
+
+    def check_folder(self) -> None:
+        """Raise :class:`OptionError` where the folder is a file or named like one.
+
+        Raises :class:`~dofa_cli.errors.OutputUnwritable` for an address that nothing here can write to.
+        """
+        folder = self.folder
+        if not isinstance(folder, Path):
+            with store_explained(str(folder)):
+                folder.exists()
+        elif folder.exists() and not folder.is_dir():
+            raise OptionError(f"-o {folder} is a file; many scenes need a folder. Name one that ends in /.")
+        elif not folder.exists() and folder.suffix.lower() in self.endings:
+            raise OptionError(
+                f"-o {folder} is named like a file, but these inputs mean many scenes, and their outputs need a folder."
+            )
 
     def check(self, items: Iterable[SceneItem], on_output: Callable[[Place], object] = lambda _: None) -> int:
         """Return the number of scenes; raise :class:`OptionError` naming two that would have one output.

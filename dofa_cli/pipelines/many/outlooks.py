@@ -98,6 +98,7 @@ def _outlook(scenes: Sequence[str], naming: Naming, question: Question, many: Ma
     with tempfile.TemporaryDirectory(prefix="dofa-") as items:
         here = naming.folder if isinstance(naming.folder, Path) else None
         listing = Listing(tuple(scenes), here, Path(items), many.say)
+        naming.check_folder()
         naming.check(listing)
         return foretell(listing, question)
 

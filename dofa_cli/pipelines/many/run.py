@@ -26,7 +26,7 @@ from dofa_cli.pipelines.many.valid import content, fault
 from dofa_cli.pipelines.shards.manifest import Fingerprint, Manifest, fingerprint, told
 from dofa_cli.pipelines.shards.stop import check_stop, stop_asked, stoppable
 from dofa_cli.raster.writer import explained
-from dofa_cli.raster.zarr_places import Place, place, store_explained
+from dofa_cli.raster.zarr_places import Place, place
 
 SHOWN_FAILURES, SHOWN_NAMES = 20, 3
 BUG = 1
@@ -148,9 +148,7 @@ def run_many(job: Job, one: One) -> Summary:
 
 def _checked(job: Job) -> int:
     """Return the number of scenes, none of whose outputs is in the way."""
-    if not isinstance(job.naming.folder, Path):
-        with store_explained(str(job.naming.folder)):
-            job.naming.folder.exists()
+    job.naming.check_folder()
     there: list[Place] = []
     may_be = job.resume or job.overwrite
     total = job.naming.check(job.scenes, lambda one: there.append(one) if not may_be and one.exists() else None)

@@ -86,7 +86,9 @@ class Catalogue:
 
     def _scene(self, body: dict[str, Any]) -> SceneItem:
         name = _UNSAFE.sub("_", str(body.get("id") or "item"))
-        path = self.folder / f"{name}.json"
+        catalogue = body.get("collection")  # ids are unique in one alone
+        own = _UNSAFE.sub("_", f"{catalogue}_{name}") if isinstance(catalogue, str) else name
+        path = self.folder / f"{own}.json"
         text = json.dumps(_with_whole_links(self.path, body), sort_keys=True)
         with explained(path):
             if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -53,15 +53,15 @@ def lock_path(output: Path) -> Path:
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Hold an output's lock while the body runs.
+def locked(output: Path, shown: str = "") -> Iterator[None]:
+    """Hold an output's lock while the body runs; messages name the output as ``shown``, else by its path.
 
     Raises :class:`OutputLocked` naming host, process and time where another run holds it. A lock whose process has
     ended is taken over.
     """
     path = lock_path(output)
     with explained(path):
-        file = _held(path)
+        file = _held(path, shown or str(output))
     try:
         yield
     finally:
@@ -70,7 +70,7 @@ def locked(output: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _held(path: Path) -> int:
+def _held(path: Path, shown: str) -> int:
     """Open and claim a lock file; return its descriptor.
 
     The kernel's own lock, where there is one, lets one process at a time read and write who holds it, and is gone with
@@ -79,7 +79,7 @@ def _held(path: Path) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _claim(file, path)
+            _claim(file, path, shown)
         except BaseException:
             os.close(file)
             raise
@@ -88,11 +88,11 @@ def _held(path: Path) -> int:
         os.close(file)  # its holder removed it in the meantime
 
 
-def _claim(file: int, path: Path) -> None:
+def _claim(file: int, path: Path, shown: str) -> None:
     is_free = _kernel_lock(file)
     holder = _read(file)
     if not is_free or (holder is not None and holder.is_alive is not False):
-        raise OutputLocked(_refusal(path, holder))
+        raise OutputLocked(_refusal(path, holder, shown))
     mine = Holder(socket.gethostname(), os.getpid(), _started(os.getpid()) or 0.0, _now())
     os.lseek(file, 0, os.SEEK_SET)
     os.truncate(file, 0)
@@ -128,8 +128,7 @@ def _read(file: int) -> Holder | None:
         return None
 
 
-def _refusal(path: Path, holder: Holder | None) -> str:
-    output = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
+def _refusal(path: Path, holder: Holder | None, output: str) -> str:
     if holder is None:
         return f"Another run writes {output}. Wait for it, or name another file with -o."
     who = f"Another run writes {output}: process {holder.pid} on {holder.host} since {holder.time}."

@@ -82,9 +82,9 @@ class PartStore:
 
     @property
     def ending(self) -> Ending | None:
-        """What was left to do when the result was whole, or ``None`` before."""
+        """What was left to do when the result was whole; ``None`` before, and where somebody removed it since."""
         found = read_ending(ended_path(self.output))
-        return None if found is None else found[1]
+        return found[1] if found is not None and self._is_there(found[1]) else None
 
     @property
     def output(self) -> Path:
@@ -109,6 +109,9 @@ class PartStore:
         with suppress(FileNotFoundError):
             self._remove_but(())
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _is_there(self, ending: Ending) -> bool:
+        return all((self.path / name).exists() or Path(output).exists() for name, output in ending.files)
 
     def _records(self) -> Iterator[Finished]:
         for path in sorted(self.path.iterdir()):

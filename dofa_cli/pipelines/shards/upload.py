@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
 from dofa_cli.errors import OptionError
-from dofa_cli.raster.remote_output import remote_output
+from dofa_cli.pipelines.shards.lock import locked
+from dofa_cli.pipelines.shards.stop import stoppable
+from dofa_cli.raster.remote_output import remote_output, staging_name
 from dofa_cli.raster.zarr_places import is_url
 
 P = ParamSpec("P")
@@ -46,7 +49,7 @@ def uploading(
             if asked.get("dry_run"):
                 asked["output"] = name = PurePosixPath(url).name
                 return renamed(verb(*bound.args, **bound.kwargs), _moved(Path(name), url))
-            with remote_output(url, overwrite=asked.get("overwrite", False)) as local:
+            with _one_run(url, asked.get("say")), remote_output(url, overwrite=asked.get("overwrite", False)) as local:
                 asked |= {name: local.with_name(PurePosixPath(one).name) for name, one in beside.items()}
                 asked |= {"output": local, "keep_parts": True}
                 asked["overwrite"] = asked.get("overwrite", False) or local.exists()
@@ -56,6 +59,13 @@ def uploading(
         return run
 
     return around
+
+
+@contextmanager
+def _one_run(url: str, say: Callable[[str], object] | None) -> Iterator[None]:
+    """Keep other runs away from what is made here for ``url``, and heed signals, until it is uploaded."""
+    with stoppable(say or (lambda _: None)), locked(Path.cwd() / staging_name(url).removeprefix("."), url):
+        yield
 
 
 def _check_beside(others: Mapping[str, str], output: str) -> None:

@@ -195,6 +195,16 @@ def test_a_scheduler_that_does_not_answer_is_an_error_that_names_it(tmp_path, mo
             pass
 
 
+def test_an_address_needs_no_tcp_and_one_of_another_kind_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("dofa_cli.pipelines.cluster.executor.CONNECT_SECONDS", 1)
+    monkeypatch.chdir(tmp_path)
+    given = {"scheduler": "127.0.0.1:9", "patience": 0.1}
+    with pytest.raises(WorkersLost, match=r"at 127\.0\.0\.1:9 \((?!no such file)"), open_cluster(**given):
+        pass
+    with pytest.raises(OptionError, match="no kind of address 'http'"), open_cluster(scheduler="http://127.0.0.1:9"):
+        pass
+
+
 def test_each_worker_gets_its_share_of_cores_and_one_card():
     cores = len(os.sched_getaffinity(0))
     assert worker_environment(0, 1, [])["OMP_NUM_THREADS"] == str(cores)

@@ -99,6 +99,24 @@ def test_a_stop_is_heeded_between_two_shards(done, tmp_path):
     check_parts(tmp_path, [3])
 
 
+@pytest.mark.parametrize("others", ["other", None])
+def test_nothing_is_recorded_among_the_parts_of_a_run_that_came_after(done, tmp_path, others):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("mine")
+
+    class Replaced(FakeWork):
+        def run(self, numbers, folder):
+            for finished in super().run(numbers, folder):
+                if finished.number == 4:
+                    manifest.unlink()
+                    if others:
+                        manifest.write_text(others)
+                yield finished
+
+    assert said(done(Replaced(9), [3, 4, 5]))[-2:] == [("finished", 3), ("started", 4)]
+    assert sorted(path.name for path in tmp_path.glob("00*.json")) == ["000003.json"]
+
+
 def test_a_work_is_opened_once_for_all_its_tasks_and_two_stay_open(done):
     class Counting(FakeRecipe):
         def open(self):

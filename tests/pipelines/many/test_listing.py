@@ -201,6 +201,16 @@ def test_items_of_a_collection_are_scenes_in_files_of_their_own(tmp_path):
     assert json.loads(Path(second.paths[0]).read_text())["assets"]["red"]["href"] == "https://example.org/r.tif"
 
 
+def test_items_of_one_id_in_several_collections_are_all_scenes(tmp_path):
+    for name in ("l1c", "l2a"):
+        body = item("T33UUU", red=f"{name}.tif") | {"collection": f"sentinel-2-{name}"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(collection(body)))
+    first, second = Listing((str(tmp_path / "l1c.json"), str(tmp_path / "l2a.json")), items=tmp_path / "items")
+    assert (first.name, second.name) == ("T33UUU", "T33UUU")
+    hrefs = [json.loads(Path(one.paths[0]).read_text())["assets"]["red"]["href"] for one in (first, second)]
+    assert hrefs == [str(tmp_path / "l1c.tif"), str(tmp_path / "l2a.tif")]
+
+
 def test_files_of_items_are_written_once(tmp_path):
     path = tmp_path / "page.json"
     path.write_text(json.dumps(collection(item("a", red="red.tif"))))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from upath import UPath
 
-from dofa_cli.errors import OptionError
+from dofa_cli.errors import OptionError, OutputUnwritable
 from dofa_cli.pipelines.many.naming import Naming, day_of, safe
 from dofa_cli.pipelines.many.scene_item import SceneItem, scene_at
 
@@ -32,6 +34,18 @@ def naming(pattern="{name}_{level}", **more):
 def test_fields_are_what_is_known_of_the_scene(pattern, path):
     item = scene_at("/data/north/S2A_20200701.tif", number=7)
     assert naming(pattern, sensor="sentinel2").output(item) == Path(path)
+
+
+def test_a_folder_that_is_a_file_or_named_like_one_is_refused(tmp_path):
+    (tmp_path / "list.txt").touch()
+    (tmp_path / "old.tif").mkdir()
+    for name, said in (("list.txt", "is a file"), ("all.tif", "is named like a file")):
+        with pytest.raises(OptionError, match=f"{name} {said}"):
+            replace(naming(), folder=tmp_path / name).check_folder()
+    for name in ("maps", "old.tif", "v1.5"):
+        replace(naming(), folder=tmp_path / name).check_folder()
+    with pytest.raises(OutputUnwritable, match="read only"):
+        replace(naming(), folder=UPath("https://example.org/maps")).check_folder()
 
 
 def test_a_list_names_outputs_itself():

@@ -164,6 +164,19 @@ def test_a_run_cut_short_after_its_result_was_whole_only_ends(output):
 
 
 @pytest.mark.usefixtures("cut_short")
+def test_a_result_that_was_removed_after_it_was_whole_is_made_again(output):
+    store = PartStore(parts_path(output))
+    store.publish(store.ending)
+    store.remove()
+    output.unlink()
+    again = Numbers()
+    write(output, again, Course())
+    assert again.ran == [0, 1, 2, 3, 4]
+    assert output.read_text() == "10"
+    assert names(output.parent) == {"out.txt"}
+
+
+@pytest.mark.usefixtures("cut_short")
 def test_another_command_first_ends_a_run_that_was_cut_short(output):
     other = Manifest("embed", (), "tiny", "ab" * 32, {"zoom": 2})
     with pytest.raises(OutputExists, match="of another command"), session(output, other, Course()):
