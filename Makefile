@@ -37,7 +37,8 @@ bench: $(READY)
 
 tiny: $(READY)
 	$(BIN)/python benchmarks/dofa_tiny/train.py $(DATA) $(RUN)_first
-	$(BIN)/python benchmarks/dofa_tiny/train.py $(DATA) $(RUN) --after $(RUN)_first
+	$(BIN)/python benchmarks/dofa_tiny/train.py $(DATA) $(RUN)_second --after $(RUN)_first
+	$(BIN)/python benchmarks/dofa_tiny/train.py $(DATA) $(RUN) --after $(RUN)_second --seed 2
 	$(BIN)/python benchmarks/dofa_tiny/publish.py $(RUN)
 
 $(READY): pyproject.toml constraints.txt
