@@ -255,7 +255,7 @@ def _show_outlook(found: Outlook, course: Course) -> None:
     if found.outside:
         typer.echo(f"outside  {found.outside:,} scenes do not touch the area of interest")
     if found.failed:
-        typer.echo(f"faults   {found.failed:,} scenes would fail")
+        typer.echo(f"faults   {found.failed:,} {'scene' if found.failed == 1 else 'scenes'} would fail")
         say(table(("scene", "error"), [(one["scene"], one["error"]) for one in found.failures]))
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import typer
 
 
 def say(message: str) -> None:
-    """Print a note or warning on stderr."""
-    typer.echo(message, err=True)
+    """Print a note or warning on stderr, above a progress bar that may stand there."""
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        typer.echo(message, err=True)
+    else:
+        bars.tqdm.write(message, file=sys.stderr)
 
 
 def size(count: float) -> str:

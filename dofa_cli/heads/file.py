@@ -72,9 +72,11 @@ def load_head(path: str | Path) -> Head:
 def check_weights(head: Head, name: str, sha256: str) -> None:
     """Refuse weights ``name`` that are not those the head was trained on: :class:`WrongHead` names both."""
     if sha256 != head.weights_sha256:
+        same = head.weights == name
+        advice = "Give the file of before with --weights" if same else f"Add --weights {head.weights}"
         raise WrongHead(
             f"The head was trained on weights '{head.weights}' (sha256 {head.weights_sha256[:SHOWN_DIGITS]}…), not on "
-            f"'{name}' (sha256 {sha256[:SHOWN_DIGITS]}…). Add --weights {head.weights}, or train a head on these."
+            f"'{name}' (sha256 {sha256[:SHOWN_DIGITS]}…). {advice}, or train a head on these."
         )
 
 

@@ -238,7 +238,7 @@ def _georeferenced(stack: da.Array, grid: Grid) -> xr.DataArray:
 
 def _extent(grid: Grid) -> str:
     left, bottom, right, top = grid.bounds
-    return f"x {left:.6g} to {right:.6g}, y {bottom:.6g} to {top:.6g} in {grid.crs or 'pixels'}"
+    return f"x {left:.9g} to {right:.9g}, y {bottom:.9g} to {top:.9g} in {grid.crs or 'pixels'}"
 
 
 def _utm(header: Header) -> str:

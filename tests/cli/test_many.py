@@ -91,7 +91,7 @@ def test_a_dry_run_tells_the_sum_and_what_would_fail(dofa, folder):
     (folder / "broken.tif").write_bytes(b"nothing")
     found = dofa("embed", "scenes", "-o", "out/", "--dry-run")
     assert found.exit_code == 94
-    assert "1 scenes would fail" in found.stdout
+    assert "1 scene would fail" in found.stdout
 
 
 @pytest.mark.parametrize("option", [["--name", "{name}"], ["--resume"], ["--fail-fast"], ["--report", "r.jsonl"]])
