@@ -38,8 +38,8 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]+:/", re.IGNORECASE)
 """How an address begins, also one that became a path and lost a slash."""
 COPIES = 2
 """Disk space needed at once, in results: the assembled file and the final one."""
-OWN_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""GDAL would list the folder for each of its thousands of files."""
+LISTS = "GDAL_DISABLE_READDIR_ON_OPEN"
+"""GDAL's option by which it lists the folder of a file that it opens, here for each of thousands."""
 Say = Callable[[str], object]
 
 
@@ -101,7 +101,9 @@ def mosaic(
     if resolution is not None and not resolution > 0:
         raise OptionError(f"--resolution {resolution:g} is no pixel size.")
     named = [str(one) for one in inputs]
-    with rasterio.Env(**OWN_OPTIONS | gdal_options(named)), stoppable(say):
+    options = gdal_options(named)
+    unlisted = {LISTS: "TRUE"} if options.get(LISTS) == "FALSE" else {}
+    with rasterio.Env(**options | unlisted), stoppable(say):
         found = survey(list_inputs(named, path))
         settled = _settle(found, crs, resolution, overlap)
         _check_stores(settled)

@@ -36,6 +36,7 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_LOW_SPEED_TIME": 30,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_NUM_THREADS": "ALL_CPUS",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",  # said, since rasterio leaves threads with what a remote run had set
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",  # or GDAL leaves a file beside every archive it reads
 }
 # With several threads, GDAL before 3.11 gives zeros for blocks that a server failed to send.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -283,6 +284,27 @@ def test_files_that_are_not_there_or_no_rasters(tmp_path):
 def test_the_date_in_a_name_is_read_where_it_is_one(tif, name, taken):
     found = read_header(tif(name, noise(1, 4, 4))).taken
     assert (found and found.isoformat()) == taken
+
+
+def test_a_thread_that_read_from_afar_still_sees_what_lies_beside_a_local_file(tif):
+    """rasterio leaves a thread with the options that the main thread had set meanwhile."""
+    path = tif("scene.tif", noise(3, 40, 50))
+    mask = np.full((40, 50), 255, np.uint8)
+    mask[10:20, :7] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(mask)
+    source = Source(path, (1, 2, 3), np.dtype(np.uint8), (1, 40, 50), masked=True, validity=True)
+
+    def far() -> None:
+        with rasterio.Env(**gdal_options(["https://somewhere/scene.tif"])):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with rasterio.Env(**gdal_options(["https://somewhere/scene.tif"])):
+            pool.submit(far).result()
+        found = pool.submit(lambda: source[:, :, :]).result()
+        pool.submit(close_handles).result()
+    np.testing.assert_array_equal(found[0] > 0, mask > 0)
 
 
 def test_an_option_in_the_environment_counts(monkeypatch):
