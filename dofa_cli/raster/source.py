@@ -160,8 +160,7 @@ def _can_hold(dtype: np.dtype[Any], nodata: float | None) -> bool:
         return False
     if np.issubdtype(dtype, np.floating):
         return abs(nodata) <= float(np.finfo(dtype).max)
-    limits = np.iinfo(dtype)
-    return float(nodata).is_integer() and int(limits.min) <= nodata <= int(limits.max)
+    return float(nodata).is_integer() and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max
 
 
 def _open_view(source: Source, file: Any) -> Any:
