@@ -84,7 +84,7 @@ def divide(demand: Demand, usual: Division, limit: int | None, fixed: Fixed = Fi
 
 
 def batch_within(limit: int | None, fixed: int, window: int, batch: int) -> int:
-    """Return ``batch``, or the largest half of a half of it that stays within ``limit`` bytes.
+    """Return ``batch``, halved until it stays within ``limit`` bytes.
 
     ``fixed`` and ``window`` are bytes as in :class:`Demand`. Raises :class:`OptionError` with the least that is needed.
     """

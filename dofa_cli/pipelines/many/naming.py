@@ -22,9 +22,8 @@ _UNSAFE = re.compile(r"[^\w.+\-]+")
 class Naming:
     """Names outputs in ``folder`` by a ``pattern`` such as ``{name}_{level}``; ``suffix`` is added where it has none.
 
-    The folder may be at an address, such as ``s3://bucket/maps``.
-
-    ``level`` and ``verb`` are what is done, ``sensor`` the one that all scenes come from, where that is given.
+    ``level`` and ``verb`` are what is done, ``sensor`` the one that all scenes come from, where that is given. The
+    folder may be at an address, such as ``s3://bucket/maps``.
     """
 
     folder: Place
