@@ -69,8 +69,8 @@ class PackedEmbed(nn.Module):
         """Embed pixels (N, bands, H, W) as patches (N, D, H / p, W / p); sizes are multiples of the patch."""
         n, bands, height, width = pixels.shape
         together = max(1, UNFOLDED_BYTES // (bands * height * width * self.linear.dtype.itemsize))
-        lowered = (pixels[first : first + together].to(self.linear.dtype) for first in range(0, n, together))
-        parts = [self.linear(unfold_patches(some, self.patch)) for some in lowered]
+        some = (pixels[first : first + together] for first in range(0, n, together))
+        parts = [self.linear(unfold_patches(one, self.patch, self.linear.dtype)) for one in some]
         return torch.cat(parts).view(n, height // self.patch, width // self.patch, -1).permute(0, 3, 1, 2)
 
 

@@ -95,14 +95,18 @@ def embed_patches(pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     return F.conv2d(pixels, kernel, bias, stride=kernel.shape[-1], padding=PADDING)
 
 
-def unfold_patches(pixels: Tensor, patch: int) -> Tensor:
+def unfold_patches(pixels: Tensor, patch: int, dtype: torch.dtype | None = None) -> Tensor:
     """Return the pixels under each patch of (N, bands, H, W), H and W multiples of ``patch``: (N · L, bands · p · p).
 
-    Row i times a flattened kernel (bands · p · p) is what :func:`embed_patches` gives for patch i.
+    Row i times a flattened kernel (bands · p · p) is what :func:`embed_patches` gives for patch i. ``dtype`` is that of
+    the result, by default that of the pixels.
     """
     n, bands, height, width = pixels.shape
     rows, cols = height // patch, width // patch
-    shifted = F.pad(pixels, (PADDING, 0, PADDING, 0))[:, :, :height, :width]
+    shifted = torch.empty_like(pixels, dtype=dtype or pixels.dtype, memory_format=torch.contiguous_format)
+    shifted[:, :, :PADDING] = 0
+    shifted[:, :, :, :PADDING] = 0
+    shifted[:, :, PADDING:, PADDING:] = pixels[:, :, :-PADDING, :-PADDING]
     patches = shifted.reshape(n, bands, rows, patch, cols, patch).permute(0, 2, 4, 1, 3, 5)
     return patches.reshape(n * rows * cols, bands * patch * patch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -22,10 +22,12 @@ from dofa_cli.raster.scene import Pixels, Scene
 
 AHEAD = 2
 """Tiles read before they are asked for."""
-CACHE_BYTES = 192 * 2**20
+CACHE_BYTES = 256 * 2**20
 """Decoded blocks kept for the tiles that follow."""
 TOGETHER_BYTES = 64 * 2**20
 """Blocks decoded at once, in parallel."""
+BUSY = 0.6
+"""Share of the cores' time from which on reading ahead could only take it from others."""
 ARENA_MAX = -8
 """Number of glibc's setting of how many heaps threads may open (malloc.h)."""
 
@@ -45,10 +47,13 @@ def read_windows(
     windows: Iterable[Window],
     ahead: int = AHEAD,
     on_read: Callable[[float], object] = lambda _: None,
+    *,
+    shares_cores: bool = False,
 ) -> Iterator[Pixels]:
     """Yield the pixels under each window in order, reading up to ``ahead`` windows in the background (0: none).
 
-    ``windows`` are taken as they are read.
+    ``windows`` are taken as they are read. Where the caller's work ``shares_cores`` with the reading, windows are read
+    in turn with it for as long as decoding keeps the cores busy: side by side, each would only slow the other down.
     """
     share_one_heap()
     whole = Window(0, 0, scene.height, scene.width)
@@ -60,11 +65,14 @@ def read_windows(
         on_read(time.perf_counter() - started)
         return pixels
 
-    if not ahead:
-        yield from map(read, windows)
-        return
-    pending: deque[Future[Pixels]] = deque()
     waiting = iter(windows)
+    busy = not ahead or shares_cores
+    while busy and (window := next(waiting, None)) is not None:
+        before = time.perf_counter(), time.process_time()
+        pixels = read(window)
+        busy = not ahead or _busy_since(*before)
+        yield pixels
+    pending: deque[Future[Pixels]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
         try:
             pending.extend(pool.submit(read, window) for window in islice(waiting, ahead))
@@ -74,6 +82,11 @@ def read_windows(
                 yield pixels
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _busy_since(clock: float, used: float) -> bool:
+    """Whether nearly all cores were busy since ``clock`` and ``used`` were the process' seconds."""
+    return time.process_time() - used > BUSY * (cpu_count() or 1) * (time.perf_counter() - clock)
 
 
 @cache
@@ -93,7 +106,7 @@ def share_one_heap() -> bool:
 class BlockCache:
     """A lazy array (bands, height, width) or (height, width) whose blocks are decoded whole, in parallel.
 
-    Tiles hardly ever end where blocks do; blocks used last are kept up to ``most_bytes``, so that neighbours find them.
+    Tiles hardly ever end where blocks do; up to ``most_bytes`` of blocks are kept, so that neighbours find them.
     """
 
     def __init__(self, array: da.Array, most_bytes: int = CACHE_BYTES) -> None:
@@ -101,7 +114,7 @@ class BlockCache:
         self.array = array[None] if self.flat else array
         self.edges = [np.cumsum((0, *sizes)) for sizes in self.array.chunks]
         self.most_bytes = most_bytes
-        self.held: OrderedDict[Place, NDArray[Any]] = OrderedDict()
+        self.held: dict[Place, NDArray[Any]] = {}
         self.bytes = 0
 
     def read(self, window: Window) -> NDArray[Any]:
@@ -122,13 +135,12 @@ class BlockCache:
         missing = [place for place in wanted if place not in self.held]
         for place in wanted:
             if place in self.held:
-                self.held.move_to_end(place)
                 yield place, self.held[place]
         for group in self._groups(missing):
             lazy = [self.array.blocks[place] for place in group]
             for place, block in zip(group, dask.compute(*lazy, scheduler="threads"), strict=True):
                 yield place, block
-                self._hold(place, block)
+                self._hold(place, block, window)
 
     def _groups(self, places: list[Place]) -> Iterator[list[Place]]:
         """Cut a list of blocks into those decoded together."""
@@ -137,11 +149,28 @@ class BlockCache:
         for first in range(0, len(places), count):
             yield places[first : first + count]
 
-    def _hold(self, place: Place, block: NDArray[Any]) -> None:
+    def _hold(self, place: Place, block: NDArray[Any], window: Window) -> None:
+        """Keep a block; drop others where there are too many."""
         self.held[place] = block
         self.bytes += block.nbytes
         while self.bytes > self.most_bytes:
-            self.bytes -= self.held.popitem(last=False)[1].nbytes
+            least = min(self.held, key=lambda one: self._worth(one, window))
+            self.bytes -= self.held.pop(least).nbytes
+
+    def _worth(self, place: Place, window: Window) -> tuple[int, int, int]:
+        """Order blocks by when windows in reading order need them again, the last one first.
+
+        Those behind ``window`` are the least worth; then those at its lower edge, of which the next row of windows
+        needs the first ones first; then those at its right edge, which the next window needs.
+        """
+        _, row, col = place
+        if self.edges[1][row + 1] <= window.row:
+            return 0, row, col
+        if self.edges[2][col + 1] > window.right:
+            return 2, row, -col
+        if self.edges[1][row + 1] > window.bottom:
+            return 1, row, -col
+        return 0, row, col
 
 
 def _touched(edges: NDArray[np.int64], part: slice) -> range:

@@ -27,7 +27,7 @@ from dofa_cli.raster.zarr_places import is_zarr
 from dofa_cli.raster.zarr_store import is_own
 
 CHUNK_SIDE = 512
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class Scene:
         """Decide which of the pixels just read are valid: every band finite and not nodata, inside mask and area."""
         valid = np.ones(values.shape[1:], bool) if mask is None else mask.astype(bool)
         for band, nodata in zip(values, self.nodata, strict=True):
-            valid &= is_valid(band, nodata)
+            known = is_valid(band, nodata)
+            if known is not np.True_:  # most scenes of integers without nodata: a pass over every band less
+                valid &= known
         if self.area is not None:
             origin = self.grid.transform @ self.grid.transform.translation(window.col, window.row)
             valid &= geometry_mask([self.area], valid.shape, origin, invert=True, all_touched=False)
@@ -216,7 +218,8 @@ def lazy_source(source: Source, header: Header) -> da.Array:
     """Wrap a source as a Dask array whose chunks are whole blocks of the file."""
     bands, height, width = source.shape
     block_height, block_width = header.block if source.grid is None else (CHUNK_SIDE, CHUNK_SIDE)
-    chunk_width = min(width, block_width * max(1, CHUNK_SIDE // block_width))
+    column_bytes = bands * block_width * block_height * source.dtype.itemsize
+    chunk_width = min(width, block_width * max(1, min(CHUNK_SIDE // block_width, CHUNK_BYTES // column_bytes)))
     row_bytes = bands * chunk_width * block_height * source.dtype.itemsize
     blocks = max(1, min(CHUNK_SIDE // block_height, CHUNK_BYTES // row_bytes))
     chunks = (bands, min(height, blocks * block_height), chunk_width)

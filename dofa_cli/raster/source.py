@@ -124,8 +124,9 @@ class Source:
                     return _validity(self, view, window)[None].astype(np.uint8)
                 return _values(view, self.bands[slice(*bands)], window).astype(self.dtype, copy=False)
         except RasterioError as error:
-            place = f"rows {rows[0]} to {rows[1]}, columns {cols[0]} to {cols[1]}"
-            raise DamagedRaster(f"Cannot read {place} of {self.path}: {_reason(self.path, error)}") from None
+            close_handles()  # GDAL keeps blocks that it could not decode, and gives them without an error next time
+            place = f"rows {rows[0]} to {rows[1]}, columns {cols[0]} to {cols[1]} of {self.path}"
+            raise DamagedRaster(f"Cannot read {place}: {_reason(self.path, error)}") from None
 
 
 def _values(view: Any, bands: tuple[int, ...], window: RasterWindow) -> NDArray[Any]:
@@ -183,16 +184,13 @@ def _open_view(source: Source, file: Any) -> Any:
         return _on_grid(file, source.grid, options | alpha)
     free = {"src_crs": georeference(file), "crs": source.grid.crs}
     inner = WarpedVRT(file, **free, **options, **alpha, **warp_options(file))
-    return inner if _grid_of(inner).is_same(source.grid) else _on_grid(inner, source.grid, options)
+    found = Grid(inner.transform, inner.crs, inner.height, inner.width)
+    return inner if found.is_same(source.grid) else _on_grid(inner, source.grid, options)
 
 
 def _on_grid(file: Any, grid: Grid, options: dict[str, Any]) -> Any:
     place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
     return WarpedVRT(file, src_crs=file.crs or grid.crs, **place, **options)
-
-
-def _grid_of(view: Any) -> Grid:
-    return Grid(view.transform, view.crs, view.height, view.width)
 
 
 def georeference(file: Any) -> CRS | None:
@@ -284,8 +282,8 @@ def _close(key: _FileKey) -> None:
 
 def close_handles() -> None:
     """Close the calling thread's files."""
-    for key in list(_handles.files):
-        _close(key)
+    while _handles.files:
+        _close(next(iter(_handles.files)))
 
 
 def _alpha_band(view: Any) -> int | None:

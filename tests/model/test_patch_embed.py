@@ -117,3 +117,5 @@ def test_the_product_is_the_convolution(size):
     expected = embed_patches(pixels, kernel, bias)
     found = unfold_patches(pixels, 16) @ kernel.flatten(1).T + bias
     torch.testing.assert_close(found, expected.permute(0, 2, 3, 1).flatten(0, 2), rtol=1e-5, atol=1e-3)
+    rounded = unfold_patches(pixels, 16, torch.bfloat16)
+    assert torch.equal(rounded, unfold_patches(pixels.bfloat16(), 16))

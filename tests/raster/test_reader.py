@@ -55,3 +55,17 @@ def test_neighbouring_tiles_decode_each_block_once(step):
             cache.read(Window(row, col, min(step, 50 - row), min(step, 70 - col)))
     assert len(source.reads) == 2 * 4 * 3
     assert set(source.reads.values()) == {1}
+
+
+@pytest.mark.parametrize("step", [20, 24, 40])
+def test_room_for_a_row_of_blocks_and_a_tile_is_enough_to_decode_each_once(step):
+    values = np.zeros((3, 160, 400), np.int32)
+    source = Counted(values)
+    row_of_blocks, tile = values[:, :16].nbytes, values[:, : step + 32, : step + 32].nbytes
+    array = da.from_array(source, chunks=(3, 16, 32), lock=False, meta=np.empty((0, 0, 0), np.int32))
+    cache = BlockCache(array, row_of_blocks + tile)
+    for row in range(0, 160, step):
+        for col in range(0, 400, step):
+            cache.read(Window(row, col, min(step, 160 - row), min(step, 400 - col)))
+    assert set(source.reads.values()) == {1}
+    assert len(source.reads) == 10 * 13

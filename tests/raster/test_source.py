@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from rasterio.windows import Window as RasterWindow
 
 from dofa_cli.errors import DamagedRaster, NoBands, NotARaster, SceneNotFound
+from dofa_cli.raster import reader
 from dofa_cli.raster.grid import Window
 from dofa_cli.raster.header import read_header, with_resolution
 from dofa_cli.raster.reader import read_window, read_windows
 from dofa_cli.raster.source import Source, close_handles, gdal_options
-from tests.made import UTM
+from tests.made import UTM, sentinel2_scene
 
 HEIGHT, WIDTH = 90, 75
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -88,6 +89,18 @@ def test_windows_read_ahead_come_in_order(big, ahead):
     windows = [Window(row, col, 100, 130) for row in (600, 0, 300) for col in (970, 0)]
     for window, pixels in zip(windows, read_windows(scene, windows, ahead), strict=True):
         np.testing.assert_array_equal(pixels.values, values[:, *window.slices])
+
+
+def test_nothing_is_read_ahead_while_decoding_keeps_the_cores_busy(big, monkeypatch):
+    answers = iter([True, True, False])
+    monkeypatch.setattr(reader, "_busy_since", lambda *_: next(answers))
+    scene, _, values = big
+    windows = [Window(row, 0, 100, 130) for row in range(0, 700, 100)]
+    taken = []
+    tiles = read_windows(scene, (taken.append(one) or one for one in windows), 2, shares_cores=True)
+    for number, pixels in enumerate(tiles):
+        np.testing.assert_array_equal(pixels.values, values[:, *windows[number].slices])
+        assert len(taken) == (number + 1 if number < 3 else min(number + 3, 7))
 
 
 def test_a_source_slices_like_an_array(tif):
@@ -232,6 +245,19 @@ def test_a_truncated_file_names_file_and_window_and_leaves_the_rest_readable(tif
         read_window(scene, Window(192, 64, 64, 64))
     assert str(path) in str(caught.value)
     assert "rows 192 to 256, columns 64 to 128" in str(caught.value)
+
+
+def test_damage_is_told_every_time(tmp_path):
+    layout = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    path = sentinel2_scene(tmp_path / "scene.tif", 1100, 520, **layout)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400_000] = bytes(400_000)
+    path.write_bytes(content)
+    source = source_of(str(path))
+    for _ in range(3):
+        with pytest.raises(DamagedRaster):
+            source[:, 512:1024, 0:512]
 
 
 def test_damage_in_a_tile_read_ahead_surfaces_at_that_tile(tif, stack):

@@ -82,6 +82,13 @@ class Link:
         except Exception:  # noqa: BLE001 - a client without a connection raises one thing or another
             return {}
 
+    def silent(self, run: str) -> dict[str, float]:
+        """Return the seconds since each worker that has tasks of a run was last heard of by the scheduler."""
+        try:
+            return dict(self._client.run_on_scheduler(_silence, run))
+        except Exception:  # noqa: BLE001 - a client without a connection raises one thing or another
+            return {}
+
     def stop(self, run: str) -> None:
         """Ask all workers to begin no further shard of a run."""
         with suppress(Exception):  # a client without a connection raises one thing or another
@@ -154,6 +161,12 @@ def withdraw(future: Any) -> None:
     """Take a task back; one that runs already goes on unheard."""
     with suppress(Exception):
         future.cancel(force=True)
+
+
+async def _silence(run: str, dask_scheduler: Any = None) -> dict[str, float]:
+    now, workers = time.time(), dask_scheduler.workers.items()
+    busy = {address: one for address, one in workers if any(task.key.startswith(run) for task in one.processing)}
+    return {address: now - one.last_seen for address, one in busy.items()}
 
 
 async def _forget(worker: str, dask_scheduler: Any = None) -> None:

@@ -194,11 +194,12 @@ class SceneRun:
             self.link.restart(worker)
 
     def _watch_workers(self) -> None:
-        """Look from time to time whether there is any worker; raise :class:`WorkersLost` when there long is none."""
+        """Look from time to time whether any worker is there; raise :class:`WorkersLost` when there long is none."""
         now = time.monotonic()
         if now - self.looked < LOOK_SECONDS:
             return
         self.looked = now
+        self._end_silent()
         if self.link.workers():
             self.seen_workers = now
         elif now - self.seen_workers > self.link.patience:
@@ -206,6 +207,13 @@ class SceneRun:
                 f"No worker at {self.link.where} for {self.link.patience:.0f} s. Start some, then give the same "
                 "command; what is finished is kept."
             )
+
+    def _end_silent(self) -> None:
+        """End workers that hang with a task they never began, of which the driver hears nothing."""
+        for worker, seconds in self.link.silent(self.name).items():
+            if seconds > self.ledger.patience and not self._at(worker):
+                self.link.say(f"Nothing was heard of {worker} for {seconds:.0f} s; another worker gets its shards.")
+                self.link.restart(worker)
 
     def _end_at_work(self) -> None:
         """Take back what has not begun; wait for the shards that are at work."""

@@ -193,7 +193,8 @@ class TileStream:
                     yield self.grid.pixels(span, margin(self.grid.zoom))
 
         with tile_memory(self.model.device):
-            blocks = read_windows(self.scene, wanted(), self.ahead, self.clock.note_read)
+            on_cpu = self.model.device.type == "cpu"
+            blocks = read_windows(self.scene, wanted(), self.ahead, self.clock.note_read, shares_cores=on_cpu)
             for block in self.clock.each("wait", blocks):
                 yield from self._outside(coming)
                 tile, span = coming.popleft()

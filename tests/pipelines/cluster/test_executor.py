@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from secrets import token_hex
 
 import pytest
 
@@ -61,7 +62,7 @@ def run(executor, work, store, numbers=None, recipe=None, on_done=None):
             on_done(told)
 
     chosen = range(work.count) if numbers is None else numbers
-    executor.run(recipe or FakeRecipe(work, key=f"fake-{id(work)}"), work, chosen, store, note)
+    executor.run(recipe or FakeRecipe(work, key=f"fake-{token_hex(6)}"), work, chosen, store, note)
     return told
 
 
@@ -106,6 +107,15 @@ def test_a_hanging_worker_is_ended_and_another_gets_its_shard(executor, store, s
     check_parts(store.path, range(30))
     assert time.monotonic() - started < 20
     assert any("another worker gets it" in line for line in said)
+
+
+def test_a_worker_that_hangs_before_it_begins_is_ended_and_another_gets_its_shards(executor, store, said):
+    os.kill(pids(executor)[0], signal.SIGSTOP)
+    started = time.monotonic()
+    assert sorted(run(executor, FakeWork(30, seconds=0.1), store)) == list(range(30))
+    check_parts(store.path, range(30))
+    assert time.monotonic() - started < 40
+    assert any("Nothing was heard of" in line for line in said)
 
 
 def test_a_shard_that_fails_three_times_is_reported_and_the_rest_are_done(executor, store, diary):
