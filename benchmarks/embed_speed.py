@@ -42,7 +42,7 @@ KNOWN = {
     9: (0.665, 0.56, 0.49, 0.705, 0.74, 0.783, 0.842, 1.61, 2.19),
     13: (0.443, 0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.842, 0.865, 0.945, 1.375, 1.61, 2.19),
 }
-BACKENDS = {"float32": "torch", "bfloat16": "openvino", "int8": "openvino"}
+BACKENDS = {"float32": "torch", "bfloat16": "torch", "int8": "openvino"}
 """What `--backend auto` takes for a large scene where everything is installed."""
 
 
