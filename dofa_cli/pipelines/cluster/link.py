@@ -165,7 +165,7 @@ def withdraw(future: Any) -> None:
 
 async def _silence(run: str, dask_scheduler: Any = None) -> dict[str, float]:
     now, workers = time.time(), dask_scheduler.workers.items()
-    busy = {address: one for address, one in workers if any(task.key.startswith(run) for task in one.processing)}
+    busy = {address: one for address, one in workers if any(str(task.key).startswith(run) for task in one.processing)}
     return {address: now - one.last_seen for address, one in busy.items()}
 
 
