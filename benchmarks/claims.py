@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/claims.py DATA FOLDER [--steps 200] [--seeds 2] [--json FILE]
 
-Every run has the settings of benchmarks/dofa_tiny/config.toml but for the number of steps and what its row names. Runs
+Every run has the settings of benchmarks/dofa_tiny/config.toml but for the number of steps and what its row names; no
+bands are left out, since one embedding a sensor could not do without any. Runs
 that are in FOLDER already are not repeated. Probes are the linear ones of probes.py, all on images
 of 64 cells or 16 of twice the side; values are means over seeds, in brackets the standard deviation of single runs.
 """
@@ -96,7 +97,7 @@ def main() -> None:
 def train(data: Path, run: Path, row: Row, steps: int, seed: int) -> None:
     """Train one run, unless it is finished."""
     script = str(HERE / "dofa_tiny" / "train.py")
-    settings = ["--steps", str(steps), "--warmup", str(steps // 10), "--seed", str(seed), "--ema", "0"]
+    settings = ["--steps", str(steps), "--warmup", str(steps // 10), "--seed", str(seed), "--ema", "0", "--all-bands"]
     subprocess.run([sys.executable, script, str(data), str(run), *settings, *row.flags], check=True)
 
 

@@ -1,10 +1,11 @@
 """Train weights/dofa_tiny.safetensors anew, or go on with it.
 
-Usage: python benchmarks/dofa_tiny/train.py DATA RUN [--after RUN] [OPTION ...]
+Usage: python benchmarks/dofa_tiny/train.py DATA RUN [--after RUN] [--all-bands] [OPTION ...]
 
 DATA is the folder that the paths of config.toml are relative to. RUN becomes the run's folder. With --after it goes on
-where another run ended, with the settings of continue.toml. Further options are those of `dofa pretrain`, for instance
---minutes 60 or --ablation no-distillation. Beside RUN stands RUN.toml, the settings with full paths and with the images
+where another run ended, with the settings of continue.toml. With --all-bands no band of an image is left out in
+training, as one embedding a sensor needs it. Further options are those of `dofa pretrain`, for instance --minutes 60
+or --ablation no-distillation. Beside RUN stands RUN.toml, the settings with full paths and with the images
 that may not be seen.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+ALL_BANDS = "--all-bands"
 sys.path.insert(0, str(HERE.parent))
 
 from probe_sets import kept_from_training  # noqa: E402
@@ -30,6 +32,9 @@ def main() -> None:
     if options[:1] == ["--after"]:
         name, options = "continue.toml", ["--init", str(Path(options[1]) / "last.pt"), *options[2:]]
     settings = located(tomllib.loads((HERE / name).read_text()), Path(data).resolve())
+    if ALL_BANDS in options:
+        options.remove(ALL_BANDS)
+        settings["data"]["drop_bands"] = 0.0
     config = Path(folder).with_suffix(".toml")
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(written(settings))
